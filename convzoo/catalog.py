@@ -1,0 +1,199 @@
+"""The catalogue of the zoo: pure data, one entry per builder; imports no Keras."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import NamedTuple
+
+
+class Variant(NamedTuple):
+    """One published form of a network, and what it weighs at its usual input."""
+
+    input_shape: tuple[int | None, int | None, int]  # height, width, channels
+    minimum: int  # smallest height and width, in pixels
+    trainable: int  # parameters that training changes
+    total: int  # with batch norm's statistics and fixed weights
+    macs: int | None  # multiply-accumulates, one image; None at an open size
+
+
+class Entry(NamedTuple):
+    """One builder of the zoo."""
+
+    name: str
+    builder: str  # "module:function"
+    task: str  # "classification" or "segmentation"
+    authors: str
+    year: int
+    title: str
+    source: str  # arXiv id, DOI or venue
+    classes: int
+    variants: dict[str, Variant]  # the default first
+
+    @property
+    def default(self) -> str:
+        """Name of the default variant."""
+        return next(iter(self.variants))
+
+
+_LENET = (
+    "LeCun, Bottou, Bengio, Haffner",
+    1998,
+    "Gradient-Based Learning Applied to Document Recognition",
+    "doi:10.1109/5.726791",
+)
+_ALEXNET = (
+    "Krizhevsky, Sutskever, Hinton",
+    2012,
+    "ImageNet Classification with Deep Convolutional Neural Networks",
+    "NIPS 25",
+)
+_VGG = (
+    "Simonyan, Zisserman",
+    2014,
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    "arXiv:1409.1556",
+)
+_GOOGLENET = (
+    "Szegedy et al.",
+    2014,
+    "Going Deeper with Convolutions",
+    "arXiv:1409.4842",
+)
+_INCEPTION_V3 = (
+    "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",
+    2015,
+    "Rethinking the Inception Architecture for Computer Vision",
+    "arXiv:1512.00567",
+)
+_RESNET = (
+    "He, Zhang, Ren, Sun",
+    2015,
+    "Deep Residual Learning for Image Recognition",
+    "arXiv:1512.03385",
+)
+_XCEPTION = (
+    "Chollet",
+    2016,
+    "Xception: Deep Learning with Depthwise Separable Convolutions",
+    "arXiv:1610.02357",
+)
+_MOBILENET = (
+    "Howard et al.",
+    2017,
+    "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+    "arXiv:1704.04861",
+)
+_UNET = (
+    "Ronneberger, Fischer, Brox",
+    2015,
+    "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+    "arXiv:1505.04597",
+)
+_MINI_VGG = (
+    "Rosebrock",
+    2017,
+    "Deep Learning for Computer Vision with Python",
+    "book, no paper",
+)
+
+
+def _entry(
+    name: str,
+    file: str,
+    paper: tuple[str, int, str, str],
+    variants: dict[str, Variant],
+    *,
+    task: str = "classification",
+    classes: int = 1000,
+) -> Entry:
+    builder = f"convzoo.models.{file}:{name}"
+    return Entry(name, builder, task, *paper, classes, variants)
+
+
+_SMALL = (32, 32, 3)
+_PHOTO = (224, 224, 3)
+_LARGE = (299, 299, 3)
+
+# fmt: off
+_ENTRIES = (
+    #                                                input, minimum,   trainable,       total, multiply-accumulates
+    _entry("lenet", "lenet", _LENET, {
+        "modern":    Variant((32, 32, 1),    32,      61_706,      61_706,         416_520),
+        "paper":     Variant((32, 32, 1),    32,      60_000,      60_840,         326_520),
+    }, classes=10),
+    _entry("alexnet", "alexnet", _ALEXNET, {
+        "paper":     Variant((227, 227, 3),  67,  60_965_224,  60_965_224,     724_406_816),
+        "torch":     Variant(_PHOTO,         63,  61_100_840,  61_100_840,     714_188_480),
+    }),
+    _entry("vgg16", "vgg", _VGG, {
+        "plain":     Variant(_PHOTO,         32, 138_357_544, 138_357_544,  15_470_264_320),
+    }),
+    _entry("vgg19", "vgg", _VGG, {
+        "plain":     Variant(_PHOTO,         32, 143_667_240, 143_667_240,  19_632_062_464),
+    }),
+    _entry("googlenet", "googlenet", _GOOGLENET, {
+        "paper":     Variant(_PHOTO,         32,   6_998_552,   6_998_552,   1_582_671_872),
+        "torch":     Variant(_PHOTO,         32,   6_624_904,   6_639_464,   1_498_376_192),
+    }),
+    _entry("inception_v3", "inception_v3", _INCEPTION_V3, {
+        "keras":     Variant(_LARGE,         75,  23_817_352,  23_851_784,   5_713_216_096),
+        "torch":     Variant(_LARGE,         75,  23_834_568,  23_869_000,   5_713_216_096),
+    }),
+    _entry("resnet18", "resnet", _RESNET, {
+        "v1":        Variant(_PHOTO,         32,  11_689_512,  11_699_112,   1_814_073_344),
+        "v1.5":      Variant(_PHOTO,         32,  11_689_512,  11_699_112,   1_814_073_344),
+    }),
+    _entry("resnet34", "resnet", _RESNET, {
+        "v1":        Variant(_PHOTO,         32,  21_797_672,  21_814_696,   3_663_761_408),
+        "v1.5":      Variant(_PHOTO,         32,  21_797_672,  21_814_696,   3_663_761_408),
+    }),
+    _entry("resnet50", "resnet", _RESNET, {
+        "v1":        Variant(_PHOTO,         32,  25_557_032,  25_610_152,   3_857_973_248),
+        "v1.5":      Variant(_PHOTO,         32,  25_557_032,  25_610_152,   4_089_184_256),
+    }),
+    _entry("resnet101", "resnet", _RESNET, {
+        "v1":        Variant(_PHOTO,         32,  44_549_160,  44_654_504,   7_570_194_432),
+        "v1.5":      Variant(_PHOTO,         32,  44_549_160,  44_654_504,   7_801_405_440),
+    }),
+    _entry("resnet152", "resnet", _RESNET, {
+        "v1":        Variant(_PHOTO,         32,  60_192_808,  60_344_232,  11_282_415_616),
+        "v1.5":      Variant(_PHOTO,         32,  60_192_808,  60_344_232,  11_513_626_624),
+    }),
+    _entry("xception", "xception", _XCEPTION, {
+        "keras":     Variant(_LARGE,         71,  22_855_952,  22_910_480,   8_357_403_496),
+        "torch":     Variant(_LARGE,         71,  22_855_952,  22_910_480,   8_357_403_496),
+    }),
+    _entry("mobilenet", "mobilenet", _MOBILENET, {
+        "keras":     Variant(_PHOTO,         32,   4_231_976,   4_253_864,     568_740_352),
+        "torch":     Variant(_PHOTO,         32,   4_231_976,   4_253_864,     568_740_352),
+    }),
+    _entry("unet", "unet", _UNET, {
+        "same":      Variant((None, None, 1), 16, 31_036_546,  31_048_322,            None),
+        "paper":     Variant((572, 572, 1), 188,  31_030_658,  31_030_658, 150_428_424_448),
+    }, task="segmentation", classes=2),
+    _entry("mini_vgg", "miniatures", _MINI_VGG, {
+        "rosebrock": Variant(_SMALL,          8,   2_169_770,   2_171_178,      26_579_968),
+    }, classes=10),
+    _entry("mini_inception", "miniatures", _GOOGLENET, {
+        "half":      Variant(_SMALL,          8,   1_475_418,   1_482_570,     363_140_096),
+        "zhang2017": Variant((28, 28, 3),     8,   1_652_826,   1_656_250,     204_219_680),
+    }, classes=10),
+    _entry("mini_resnet", "miniatures", _RESNET, {
+        "he2016":    Variant(_SMALL,          8,     269_722,     271_098,      40_551_040),
+    }, classes=10),
+)
+# fmt: on
+CATALOG = {entry.name: entry for entry in _ENTRIES}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the builders' names, in the catalogue's order.
+
+    Args:
+        pattern: Shell-style pattern, such as ``"resnet*"``; capitals do not matter.
+
+    Example:
+        >>> list_models("resnet1*")
+        ['resnet18', 'resnet101', 'resnet152']
+    """
+    return [name for name in CATALOG if fnmatch.fnmatchcase(name, pattern.lower())]

@@ -1,0 +1,1 @@
+"""One file per paper: the table first, then a builder that fits one screen."""

@@ -1,0 +1,161 @@
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, arXiv:1409.4842,
+Table 1 and Figure 3.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import keras
+from keras import layers
+
+from convzoo.blocks.convolution import (
+    TORCH_WIDE,
+    Activation,
+    Conv,
+    Tensor,
+    convolution,
+    initializer,
+    max_pool,
+)
+from convzoo.blocks.head import auxiliary_2014
+from convzoo.blocks.inception import inception
+from convzoo.layers import LocalResponseNormalization
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, keyword_only, settle
+
+
+class Module(NamedTuple):
+    """One inception row of Table 1: its columns, in filters."""
+
+    name: str
+    n1x1: int
+    n3x3_reduce: int
+    n3x3: int
+    n5x5_reduce: int
+    n5x5: int
+    pool_proj: int
+
+
+# fmt: off
+TABLE1 = (
+    # Modules between two pools       1x1  3x3r  3x3 5x5r  5x5 proj    output at 224 pixels
+    (Module("inception_3a",  64,  96, 128,  16,  32,  32),  # 28 x 28 x  256
+     Module("inception_3b", 128, 128, 192,  32,  96,  64)), # 28 x 28 x  480
+    (Module("inception_4a", 192,  96, 208,  16,  48,  64),  # 14 x 14 x  512
+     Module("inception_4b", 160, 112, 224,  24,  64,  64),  # 14 x 14 x  512
+     Module("inception_4c", 128, 128, 256,  24,  64,  64),  # 14 x 14 x  512
+     Module("inception_4d", 112, 144, 288,  32,  64,  64),  # 14 x 14 x  528
+     Module("inception_4e", 256, 160, 320,  32, 128, 128)), # 14 x 14 x  832
+    (Module("inception_5a", 256, 160, 320,  32, 128, 128),  #  7 x  7 x  832
+     Module("inception_5b", 384, 192, 384,  48, 128, 128)), #  7 x  7 x 1024
+)
+# fmt: on
+SIDE_HEADS = {"inception_4a": "aux1", "inception_4d": "aux2"}
+
+PAPER_CONV = partial(
+    convolution,
+    initializer="lecun_uniform",
+    bias_initializer=initializer("Constant", value=0.2),
+)
+TORCH_CONV = partial(
+    convolution,
+    norm=TORCH_WIDE,
+    initializer=initializer("TruncatedNormal", stddev=0.01),
+)
+
+
+@keyword_only
+def googlenet(
+    *,
+    weights: Weights = None,
+    variant: str | None = None,
+    include_top: bool = True,
+    input_shape: Shape | None = None,
+    classes: int | None = None,
+    pooling: Pooling = None,
+    dropout: float | None = None,
+    classifier_activation: Activation = "softmax",
+    include_preprocessing: bool = False,
+    input_tensor: keras.KerasTensor | None = None,
+    aux: bool | None = None,
+    name: str = "googlenet",
+) -> keras.Model:
+    """Build GoogLeNet (Szegedy et al., 2015), the first Inception.
+
+    ``variant="paper"``, 6,998,552 parameters (13,378,280 with both side heads), is Table 1
+    with local response normalisation after pool1 and conv2. The paper gives no constants
+    and no initialisation: the normalisation is AlexNet's, paddings and the initialisation
+    (uniform by fan-in, biases 0.2) are those of the Caffe replication, whose pools round
+    sizes up. The average pool covers the whole map at every input size.
+
+    ``variant="torch"``, 6,624,904 parameters (13,004,888), is torchvision's: batch norm
+    instead of biases and normalisation, a 3x3 kernel in the "5x5" branch, a 2x2 fourth
+    pool, dropout 0.2, side heads on a 4x4 adaptive pool.
+
+    Args:
+        weights: None (random), or a path.
+        variant: "paper" (default) or "torch".
+        include_top: Whether the classifier follows module 5b.
+        input_shape: (height, width, channels), at least 32 x 32; with ``aux`` at least
+            80 x 80.
+        classes: Number of classes, 1,000 by default.
+        pooling: Without the top, None, "avg" or "max" over the last map.
+        dropout: Fraction dropped in training before the main classifier; published: 0.4
+            (torch: 0.2). The side heads drop 0.7, or nothing if this is 0.
+        classifier_activation: Of the outputs; None for logits.
+        include_preprocessing: Start with a layer that takes values 0..255.
+        input_tensor: Keras tensor to build on.
+        aux: Whether modules 4a and 4d have their side heads: for training, with loss
+            weights ``{"main": 1, "aux1": 0.3, "aux2": 0.3}``; by default the weights' own
+            answer, else False.
+        name: The model's name.
+
+    Returns:
+        RGB (batch, 224, 224, 3) -> (batch, classes), rows sum to 1; with ``aux`` a dict
+        of three such outputs: "main", "aux1", "aux2". Without the top
+        (batch, 7, 7, 1024).
+
+    Raises:
+        ValueError: If an argument is out of range or contradicts the weights.
+
+    Example:
+        >>> sorted(googlenet(aux=True).output_shape)
+        ['aux1', 'aux2', 'main']
+    """
+    plan = settle("googlenet", locals(), aux=False)
+    torch = plan.variant == "torch"
+    conv, dropout = (TORCH_CONV, 0.2) if torch else (PAPER_CONV, 0.4)
+    x = plan.image()  # ................................................... 224 x 224 x   3
+    x = conv(x, 64, 7, strides=2, padding=3, name="conv1_7x7")  # ......... 112 x 112 x  64
+    x = max_pool(x, 3, 2, padding="ceil", name="pool1")  # ................  56 x  56 x  64
+    x = x if torch else LocalResponseNormalization(name="pool1_lrn")(x)
+    x = conv(x, 64, 1, name="conv2_3x3_reduce")  # ........................  56 x  56 x  64
+    x = conv(x, 192, 3, name="conv2_3x3")  # ..............................  56 x  56 x 192
+    x = x if torch else LocalResponseNormalization(name="conv2_lrn")(x)
+    heads: dict[str, Tensor] = {}
+    for number, modules in enumerate(TABLE1, start=2):
+        size = 2 if torch and number == 4 else 3
+        x = max_pool(x, size, 2, padding="ceil", name=f"pool{number}")
+        for module in modules:
+            side = 3 if torch else 5
+            x = inception(x, *module[1:], side=side, conv=conv, name=module.name)
+            if plan.options["aux"] and module.name in SIDE_HEADS:
+                head = SIDE_HEADS[module.name]
+                heads[head] = _side_head(x, plan, conv, head)
+    return plan.classify(x, dropout, side_heads=heads)
+
+
+def _side_head(x: Tensor, plan: Plan, conv: Conv, name: str) -> Tensor:
+    pool = None
+    if plan.variant == "torch":
+        pool = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")
+    return auxiliary_2014(
+        x,
+        plan.classes,
+        pool=pool,
+        dropout=0.7 if plan.rate(0.7) else 0.0,
+        activation=plan.activation,
+        conv=conv,
+        name=name,
+    )
