@@ -1,4 +1,4 @@
-"""The anatomy of a model: its stages, blocks, strides and taps, read from its layer names.
+"""The anatomy of a model: stages, blocks, strides, taps, read from layer names.
 
 The name is the address. Every layer of the zoo is called ``<block>_<part>`` (or just
 ``<block>``), and a block is its stage's name with or without a mark of its own::
@@ -71,13 +71,13 @@ def stages(model: keras.Model) -> tuple[Stage, ...]:
     """Return the table of a model's stages, in the order of the data.
 
     Args:
-        model: Any model of the zoo, also after saving, loading or renaming, or a network
-            whose layers are named by the same rule.
+        model: Any model of the zoo, also after saving, loading or renaming, or a
+            network whose layers are named by the same rule.
 
     Returns:
         One row per stage: its name, its stride (input pixels per step of its output; a
-        head keeps the stride of the map it reads) and its blocks with their layers. Every
-        layer of the model stands in exactly one block.
+        head keeps the stride of the map it reads) and its blocks with their layers.
+        Every layer of the model stands in exactly one block.
 
     Raises:
         ValueError: If a layer's name states no stage; the message quotes it.
@@ -98,9 +98,7 @@ def stages(model: keras.Model) -> tuple[Stage, ...]:
     )
 
 
-def _blocks(
-    blocks: dict[str, list[str]], strides: dict[str, int]
-) -> tuple[Block, ...]:
+def _blocks(blocks: dict[str, list[str]], strides: dict[str, int]) -> tuple[Block, ...]:
     return tuple(
         Block(name, strides[layers[-1]], tuple(layers))
         for name, layers in blocks.items()
@@ -178,18 +176,18 @@ def _histories(node: Any) -> Iterator[str]:
 def taps(model: keras.Model) -> dict[int, str]:
     """Return, for each stride of a network, the layer whose map represents it.
 
-    That is the last layer at this stride through which all data pass: the end of the last
-    block, never a branch inside it. Padding and dropout do not count.
+    That is the last layer at this stride through which all data pass: the end of the
+    last block, never a branch inside it. Padding and dropout do not count.
 
     Args:
-        model: A model of the zoo; its first output is followed.
+        model: A model of the zoo; side heads are left out.
 
     Returns:
         Stride to layer name, strides ascending: ``{2: "conv1_relu", 4: ...}``.
     """
     strides, sources = layer_strides(model), links(model)
-    output = model.outputs[0]._keras_history.operation.name
-    reached = _ancestors(output, sources)
+    ends = [tensor._keras_history.operation.name for tensor in model.outputs]
+    reached = max((_ancestors(end, sources) for end in ends), key=len)
     order = [name for name in sources if name in reached]
     place = {name: index for index, name in enumerate(order)}
     found: dict[int, str] = {}

@@ -168,7 +168,7 @@ _ENTRIES = (
         "torch":     Variant(_PHOTO,         32,   4_231_976,   4_253_864,     568_740_352),
     }),
     _entry("unet", "unet", _UNET, {
-        "same":      Variant((None, None, 1), 16, 31_036_546,  31_048_322,            None),
+        "same":      Variant((None, None, 1),  1, 31_036_546,  31_048_322,            None),
         "paper":     Variant((572, 572, 1), 188,  31_030_658,  31_030_658, 150_428_424_448),
     }, task="segmentation", classes=2),
     _entry("mini_vgg", "miniatures", _MINI_VGG, {

@@ -18,7 +18,8 @@ def without_weights() -> Iterator[None]:
     """Build models inside this context for their structure alone.
 
     Shapes, names and counts are right, but no variable has a value, so VGG19 takes
-    milliseconds instead of seconds and gigabytes. Such a model must not be called on data.
+    milliseconds instead of seconds and gigabytes. Such a model must not be called on
+    data.
     """
     waiting = list(global_state.get_global_attribute(_PENDING, []))
     try:

@@ -12,8 +12,9 @@ PaddedShortcut             ``mini_resnet(shortcut="A")``
 MatchSize                  ``unet`` with unknown height or width
 ========================== ===================================================
 
-Every other model consists of stock Keras layers, so its saved file opens without convzoo.
-All are registered under ``convzoo>``; ``convzoo.load_model`` opens files that hold them.
+Every other model consists of stock Keras layers, so its saved file opens without
+convzoo. All are registered under ``convzoo>``; ``convzoo.load_model`` opens files that
+hold them.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _registered = keras.saving.register_keras_serializable("convzoo")
 class LocalResponseNormalization(keras.layers.Layer):
     """Normalise each map by its neighbours: ``b = a / (k + alpha * sum(a^2))^beta``.
 
-    Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural
-    Networks" (2012), section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. Caffe and
-    PyTorch divide alpha by n and default to k = 1: another function.
+    Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional
+    Neural Networks" (2012), section 3.3: k = 2, n = 5, alpha = 1e-4, beta = 0.75. Caffe
+    and PyTorch divide alpha by n and default to k = 1: another function.
 
-    A list of tensors is normalised as one stack of maps and returned as a list again, so
-    that the sum crosses the seam between AlexNet's two towers.
+    A list of tensors is normalised as one stack of maps and returned as a list again,
+    so that the sum crosses the seam between AlexNet's two towers.
 
     Args:
         depth_radius: Neighbouring maps on either side, 2 for n = 5.
@@ -107,8 +108,8 @@ def scaled_tanh(x: Any) -> Any:
 class SparseConv2D(keras.layers.Layer):
     """Convolve with a kernel only where a table links an input map to an output map.
 
-    LeCun et al. (1998), Table I: C3 of LeNet-5 reads 3, 4 or 6 of S2's maps, so it has 60
-    kernels instead of 96. Valid padding, stride 1.
+    LeCun et al. (1998), Table I: C3 of LeNet-5 reads 3, 4 or 6 of S2's maps, so it has
+    60 kernels instead of 96. Valid padding, stride 1.
 
     Args:
         links: For each output map, the input maps it reads.
@@ -153,7 +154,8 @@ class SparseConv2D(keras.layers.Layer):
             (len(self.links),), initializer="zeros", name="bias"
         )
         # Row l holds a one where link l stands in the dense (input, output) table.
-        table = [[0.0] * (int(input_shape[-1]) * len(self.links)) for _ in sources]  # type: ignore[arg-type]
+        pairs = int(input_shape[-1] or 0) * len(self.links)
+        table = [[0.0] * pairs for _ in sources]
         targets = [target for target, row in enumerate(self.links) for _ in row]
         for link, (source, target) in enumerate(zip(sources, targets, strict=True)):
             table[link][source * len(self.links) + target] = 1.0
@@ -194,7 +196,9 @@ class Subsampling(keras.layers.Layer):
         gain: The gains start uniform in +-gain / 4, four inputs being a unit's fan-in.
     """
 
-    def __init__(self, activation: Any = None, gain: float = 2.4, **kwargs: Any):
+    def __init__(
+        self, activation: Any = None, gain: float = 2.4, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.activation = keras.activations.get(activation)
         self.gain = gain
@@ -239,7 +243,9 @@ class RadialBasis(keras.layers.Layer):
         activation: Function of the scores.
     """
 
-    def __init__(self, codes: Sequence[str], activation: Any = None, **kwargs: Any):
+    def __init__(
+        self, codes: Sequence[str], activation: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.codes = list(codes)
         self.activation = keras.activations.get(activation)
@@ -248,7 +254,7 @@ class RadialBasis(keras.layers.Layer):
         """Create the fixed codes, (features, classes)."""
         if any(len(code) != input_shape[-1] for code in self.codes):
             raise ValueError(
-                f"codes must have {input_shape[-1]} signs each, the width of the input; "
+                f"codes must have {input_shape[-1]} signs each, the input's width; "
                 f"found {sorted({len(code) for code in self.codes})}."
             )
         signs = [[1.0 if sign == "#" else -1.0 for sign in code] for code in self.codes]
@@ -304,7 +310,11 @@ class PaddedShortcut(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the subsampled, widened shape."""
         batch, *sides, _ = input_shape
-        return (batch, *(s and math.ceil(s / self.strides) for s in sides), self.filters)
+        return (
+            batch,
+            *(s and math.ceil(s / self.strides) for s in sides),
+            self.filters,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -318,8 +328,8 @@ class PaddedShortcut(keras.layers.Layer):
 class MatchSize(keras.layers.Layer):
     """Crop or zero-pad the first map around its centre to the second one's size.
 
-    Takes the place of ``Cropping2D`` and ``ZeroPadding2D`` where height or width is known
-    only when data arrive.
+    Takes the place of ``Cropping2D`` and ``ZeroPadding2D`` where height or width is
+    known only when data arrive.
     """
 
     def call(self, inputs: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Every builder, variant and option of the zoo, built without weights; golden manifests."""
+"""Every builder, variant and option of the zoo, built without weights; golden
+manifests."""
 
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def skeleton(builder, **arguments):
 def shapes(output):
     """Return the shapes of a layer's outputs as text, ``?`` for an open side."""
     tensors = output if isinstance(output, list) else [output]
-    sides = [["?" if side is None else str(side) for side in t.shape[1:]] for t in tensors]
+    sides = [
+        ["?" if side is None else str(side) for side in t.shape[1:]] for t in tensors
+    ]
     return " + ".join("x".join(shape) for shape in sides)
 
 

@@ -4,15 +4,16 @@ import inspect
 import math
 import re
 
-import convzoo
 import keras
 import pytest
+from structure import GOLDEN, OPTIONS, STRUCTURES, manifest, skeleton
+
+import convzoo
 from convzoo.anatomy import links, stages, taps
 from convzoo.catalog import CATALOG, list_models
 from convzoo.inspect.cost import macs
-from structure import GOLDEN, OPTIONS, STRUCTURES, manifest, skeleton
 
-# From the papers' tables and arithmetic, not from the catalogue: trainable, total, MACs.
+# From the papers' tables and arithmetic, not the catalogue: trainable, total, MACs.
 # fmt: off
 PUBLISHED = {
     "lenet-modern":            (61_706, 61_706, 416_520),
@@ -168,7 +169,8 @@ def test_every_public_builder_is_in_the_catalogue():
         name
         for name in convzoo.__all__
         if name != "blocks"
-        and "classifier_activation" in inspect.signature(getattr(convzoo, name)).parameters
+        and "classifier_activation"
+        in inspect.signature(getattr(convzoo, name)).parameters
     }
     assert builders == set(CATALOG)
     assert list_models() == list(CATALOG)
@@ -267,9 +269,13 @@ def test_stages_survive_saving_and_renaming(tmp_path):
 
 
 def test_stages_refuse_what_has_none():
-    with pytest.raises(ValueError, match="'Conv' states no stage"):
-        stages(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1, name="Conv")]))
-    with pytest.raises(TypeError, match="functional keras.Model, found int"):
+    with pytest.raises(ValueError, match=r"'Conv' states no stage"):
+        stages(
+            keras.Sequential(
+                [keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1, name="Conv")]
+            )
+        )
+    with pytest.raises(TypeError, match=r"functional keras.Model, found int"):
         stages(3)
 
 
@@ -284,6 +290,7 @@ def test_stages_refuse_what_has_none():
         ("xception-keras", {2: 64, 4: 128, 8: 256, 16: 728, 32: 2048}),
         ("mobilenet-keras", {2: 64, 4: 128, 8: 256, 16: 512, 32: 1024}),
         ("googlenet-paper", {2: 64, 4: 192, 8: 480, 16: 832, 32: 1024}),
+        ("googlenet-torch-aux", {2: 64, 4: 192, 8: 480, 16: 832, 32: 1024}),
     ],
 )
 def test_taps(zoo, name, channels):
@@ -396,7 +403,9 @@ def test_inception_branches_are_concatenated_in_the_papers_order(zoo):
 def test_dropout_rates_are_the_published_ones(zoo):
     rates = {
         name: [
-            layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)
+            layer.rate
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Dropout)
         ]
         for name, model in zoo.items()
         if name not in OPTIONS

@@ -78,7 +78,8 @@ def convolution(
         padding: "same", "valid", pixels on every side, or (before, after).
         norm: Batch norm's dialect; None for none.
         activation: Name or function, or None.
-        use_bias: Whether the convolution has a bias; by default, if it has no batch norm.
+        use_bias: Whether the convolution has a bias; by default, if it has no batch
+            norm.
         initializer: Of the kernel.
         bias_initializer: Of the bias.
         name: Prefix of the layers' names.
@@ -123,7 +124,7 @@ def depthwise(
     initializer: Initializer = "glorot_uniform",
     name: str,
 ) -> Tensor:
-    """Convolve each channel by itself, normalise, activate; named as in `convolution`."""
+    """Convolve each channel by itself, normalise, activate, as `convolution` does."""
     x, padding = _pad(x, kernel, strides, padding, name)
     x = layers.DepthwiseConv2D(
         kernel,
@@ -166,8 +167,8 @@ def max_pool(
         padding: "same" and "valid" as in Keras; "ceil" rounds the output size up as
             Caffe and PyTorch's ``ceil_mode`` do (size 3 or 2, stride 2, ``x`` not
             negative); an integer pads with so many zeros on every side (``x`` not
-            negative); "symmetric" pads one pixel of minus infinity on every side (size 3,
-            stride 2, any ``x``).
+            negative); "symmetric" pads one pixel of minus infinity on every side (size
+            3, stride 2, any ``x``).
         name: Prefix of the layers' names.
 
     Returns:
@@ -215,7 +216,7 @@ def _pad(
     strides: int,
     padding: Padding,
     name: str,
-) -> tuple[Tensor, str]:
+) -> tuple[Tensor, Literal["same", "valid"]]:
     """Return the tensor and the padding that is left for the convolution itself."""
     if isinstance(padding, str):
         return x, padding

@@ -1,4 +1,4 @@
-"""U-Net's contracting and expanding steps (Ronneberger et al., arXiv:1505.04597, Fig. 1)."""
+"""U-Net's contracting and expanding steps, Figure 1 of arXiv:1505.04597."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def double_convolution(
 
 
 def contract(x: Tensor, *, name: str) -> Tensor:
-    """Halve the map by 2x2 max pooling; odd sides round up, so that no pixel is lost."""
+    """Halve the map by 2x2 max pooling; odd sides round up, so no pixel is lost."""
     return max_pool(x, 2, 2, padding="same", name=name)
 
 
@@ -74,7 +74,7 @@ def up_convolution(
 ) -> Tensor:
     """Double height and width and set the channels; no activation, as in the text."""
     if up == "transpose":
-        # Each output reads one tap of each input channel: N = channels, not 4 * filters.
+        # Each output reads one tap of each input channel: N is their number.
         he = initializer("RandomNormal", stddev=math.sqrt(2 / x.shape[-1]))
         return layers.Conv2DTranspose(
             filters, 2, 2, kernel_initializer=he, name=f"{name}_conv"
@@ -88,7 +88,7 @@ def up_convolution(
 def match_size(x: Tensor, reference: Tensor, *, name: str) -> Tensor:
     """Crop or zero-pad a map around its centre to another map's height and width.
 
-    Known sizes take stock layers (``<name>_crop``, ``<name>_pad``), unknown ones
+    Known sizes take stock layers (``<name>_match_crop``, ``<name>_match_pad``), unknown ones
     `convzoo.layers.MatchSize` (``<name>_match``).
     """
     sizes, targets = x.shape[1:3], reference.shape[1:3]
@@ -96,9 +96,9 @@ def match_size(x: Tensor, reference: Tensor, *, name: str) -> Tensor:
         return MatchSize(name=f"{name}_match")([x, reference])
     extra = [size - target for size, target in zip(sizes, targets, strict=True)]
     if any(pixels > 0 for pixels in extra):
-        x = layers.Cropping2D(_split(extra, 1), name=f"{name}_crop")(x)
+        x = layers.Cropping2D(_split(extra, 1), name=f"{name}_match_crop")(x)
     if any(pixels < 0 for pixels in extra):
-        x = layers.ZeroPadding2D(_split(extra, -1), name=f"{name}_pad")(x)
+        x = layers.ZeroPadding2D(_split(extra, -1), name=f"{name}_match_pad")(x)
     return x
 
 

@@ -1,4 +1,4 @@
-"""Both ends of a network: the image's input, classifier heads, auxiliary classifiers."""
+"""Ends of a network: the image's scaling, classifiers, auxiliary classifiers."""
 
 from __future__ import annotations
 

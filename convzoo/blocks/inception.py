@@ -1,10 +1,10 @@
 """Inception modules of 2014 and 2015, and the grid reductions between them.
 
 `inception` is Figure 2(b) of Szegedy et al., "Going Deeper with Convolutions",
-arXiv:1409.4842. `inception_a`, `_b`, `_c` and `grid_reduction_a`, `_b` are Figures 5, 6,
-7 and 10 of Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
-arXiv:1512.00567, as in the released graph, from which the figures differ in one point:
-the released module A keeps a 5x5 branch beside the doubled 3x3.
+arXiv:1409.4842. `inception_a`, `_b`, `_c` and `grid_reduction_a`, `_b` are Figures 5,
+6, 7 and 10 of Szegedy et al., "Rethinking the Inception Architecture for Computer
+Vision", arXiv:1512.00567, as in the released graph, from which the figures differ in
+one point: the released module A keeps a 5x5 branch beside the doubled 3x3.
 
 Modules keep the map's size, reductions halve it. All concatenate in one order: the 1x1
 branch, then the convolutions, then the pool.

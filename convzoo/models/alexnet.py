@@ -1,6 +1,6 @@
-"""AlexNet: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional
-Neural Networks", NIPS 2012, Figure 2; its single tower: Krizhevsky, "One weird trick for
-parallelizing convolutional neural networks", arXiv:1404.5997.
+"""AlexNet: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep
+Convolutional Neural Networks", NIPS 2012, Figure 2; its single tower: Krizhevsky, "One
+weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -47,24 +47,26 @@ def alexnet(
 ) -> keras.Model:
     """Build AlexNet (Krizhevsky, Sutskever, Hinton, 2012).
 
-    ``variant="paper"``, 60,965,224 parameters, is Figure 2: two towers that meet in conv3
-    and in the dense layers, local response normalisation across both after conv1 and
-    conv2, overlapping pools. It differs in one point: the input is 227 pixels, the size
-    that gives the published 55 x 55 maps (the text says 224, which no padding of the
-    paper fits).
+    ``variant="paper"``, 60,965,224 parameters, is Figure 2: two towers that meet in
+    conv3 and in the dense layers, local response normalisation across both after conv1
+    and conv2, overlapping pools. It differs in one point: the input is 227 pixels, the
+    size that gives the published 55 x 55 maps (the text says 224, which no padding of
+    the paper fits).
 
-    ``variant="torch"``, 61,100,840 parameters, is torchvision's network after "One weird
-    trick": one tower of 64-192-384-256-256 maps, no normalisation, 224 pixels. It differs
-    from torchvision in that biases start at 0, not uniform.
+    ``variant="torch"``, 61,100,840 parameters, is torchvision's network after "One
+    weird trick": one tower of 64-192-384-256-256 maps, no normalisation, 224 pixels. It
+    differs from torchvision in that biases start at 0, not uniform.
 
     Args:
         weights: None (random: the paper's initialisation), or a path.
         variant: "paper" (default) or "torch".
         include_top: Whether the three dense layers follow the last pool.
-        input_shape: (height, width, channels), at least 67 (paper) or 63 (torch) pixels.
+        input_shape: (height, width, channels), at least 67 (paper) or 63 (torch)
+            pixels.
         classes: Number of classes, 1,000 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
-        dropout: Fraction dropped in training at both hidden dense layers; published: 0.5.
+        dropout: Fraction dropped in training at both hidden dense layers; published:
+            0.5.
         classifier_activation: Of the output; None for logits.
         include_preprocessing: Start with a layer that takes values 0..255.
         input_tensor: Keras tensor to build on.
@@ -89,7 +91,9 @@ def _paper(plan: Plan) -> keras.Model:
     conv = partial(convolution, initializer=GAUSSIAN)
     biased = partial(conv, bias_initializer="ones")
     x = plan.image()  # .............................................. 227 x 227 x   3
-    a, b = _both(conv, x, x, 48, 11, strides=4, padding="valid", name="conv1")  # 55 x 96
+    a, b = _both(
+        conv, x, x, 48, 11, strides=4, padding="valid", name="conv1"
+    )  # 55 x 96
     a, b = LocalResponseNormalization(name="conv1_lrn")([a, b])
     a, b = _both(max_pool, a, b, 3, 2, name="pool1")  # ................  27 x  27 x  96
     a, b = _both(biased, a, b, 128, 5, name="conv2")  # ................  27 x  27 x 256
@@ -103,7 +107,7 @@ def _paper(plan: Plan) -> keras.Model:
     x = max_pool(x, 3, 2, name="pool5")  # ............................   6 x   6 x 256
     if plan.include_top:
         dense = partial(_dense, bias="ones", weights=GAUSSIAN)
-        x = layers.Flatten(name="head_flatten")(x)  # .................. 9216
+        x = plan.flatten(x)  # .................. 9216
         x = dense(x, 4096, name="head_fc6")
         x = drop(x, plan.rate(0.5), name="head_dropout6")
         x = dense(x, 4096, name="head_fc7")
@@ -125,7 +129,7 @@ def _torch(plan: Plan) -> keras.Model:
     x = max_pool(x, 3, 2, name="pool5")  # ............................   6 x   6 x 256
     if plan.include_top:
         dense = partial(_dense, weights=TORCH_UNIFORM)
-        x = layers.Flatten(name="head_flatten")(x)  # .................. 9216
+        x = plan.flatten(x)  # .................. 9216
         x = drop(x, plan.rate(0.5), name="head_dropout6")  # before, not after, as there
         x = dense(x, 4096, name="head_fc6")
         x = drop(x, plan.rate(0.5), name="head_dropout7")

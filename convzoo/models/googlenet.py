@@ -1,5 +1,5 @@
-"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, arXiv:1409.4842,
-Table 1 and Figure 3.
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
+arXiv:1409.4842, Table 1 and Figure 3.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from convzoo.blocks.convolution import (
 from convzoo.blocks.head import auxiliary_2014
 from convzoo.blocks.inception import inception
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.plan import (
+    Plan,
+    Pooling,
+    Shape,
+    Weights,
+    keyword_only,
+    require,
+    settle,
+)
 
 
 class Module(NamedTuple):
@@ -39,7 +47,7 @@ class Module(NamedTuple):
 
 # fmt: off
 TABLE1 = (
-    # Modules between two pools       1x1  3x3r  3x3 5x5r  5x5 proj    output at 224 pixels
+    # Modules between two pools     1x1 3x3r  3x3 5x5r  5x5 proj    output at 224 px
     (Module("inception_3a",  64,  96, 128,  16,  32,  32),  # 28 x 28 x  256
      Module("inception_3b", 128, 128, 192,  32,  96,  64)), # 28 x 28 x  480
     (Module("inception_4a", 192,  96, 208,  16,  48,  64),  # 14 x 14 x  512
@@ -83,11 +91,12 @@ def googlenet(
 ) -> keras.Model:
     """Build GoogLeNet (Szegedy et al., 2015), the first Inception.
 
-    ``variant="paper"``, 6,998,552 parameters (13,378,280 with both side heads), is Table 1
-    with local response normalisation after pool1 and conv2. The paper gives no constants
-    and no initialisation: the normalisation is AlexNet's, paddings and the initialisation
-    (uniform by fan-in, biases 0.2) are those of the Caffe replication, whose pools round
-    sizes up. The average pool covers the whole map at every input size.
+    ``variant="paper"``, 6,998,552 parameters (13,378,280 with both side heads), is
+    Table 1 with local response normalisation after pool1 and conv2. The paper gives no
+    constants and no initialisation: the normalisation is AlexNet's, paddings and the
+    initialisation (uniform by fan-in, biases 0.2) are those of the Caffe replication,
+    whose pools round sizes up. The average pool covers the whole map at every input
+    size.
 
     ``variant="torch"``, 6,624,904 parameters (13,004,888), is torchvision's: batch norm
     instead of biases and normalisation, a 3x3 kernel in the "5x5" branch, a 2x2 fourth
@@ -98,7 +107,7 @@ def googlenet(
         variant: "paper" (default) or "torch".
         include_top: Whether the classifier follows module 5b.
         input_shape: (height, width, channels), at least 32 x 32; with ``aux`` at least
-            80 x 80.
+            79 x 79.
         classes: Number of classes, 1,000 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
         dropout: Fraction dropped in training before the main classifier; published: 0.4
@@ -107,8 +116,8 @@ def googlenet(
         include_preprocessing: Start with a layer that takes values 0..255.
         input_tensor: Keras tensor to build on.
         aux: Whether modules 4a and 4d have their side heads: for training, with loss
-            weights ``{"main": 1, "aux1": 0.3, "aux2": 0.3}``; by default the weights' own
-            answer, else False.
+            weights ``{"main": 1, "aux1": 0.3, "aux2": 0.3}``; by default the weights'
+            own answer, else False.
         name: The model's name.
 
     Returns:
@@ -120,18 +129,28 @@ def googlenet(
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:
-        >>> sorted(googlenet(aux=True).output_shape)
+        >>> sorted(googlenet(aux=True).output)
         ['aux1', 'aux2', 'main']
     """
     plan = settle("googlenet", locals(), aux=False)
     torch = plan.variant == "torch"
     conv, dropout = (TORCH_CONV, 0.2) if torch else (PAPER_CONV, 0.4)
-    x = plan.image()  # ................................................... 224 x 224 x   3
-    x = conv(x, 64, 7, strides=2, padding=3, name="conv1_7x7")  # ......... 112 x 112 x  64
-    x = max_pool(x, 3, 2, padding="ceil", name="pool1")  # ................  56 x  56 x  64
+    x = (
+        plan.image()
+    )  # ................................................... 224 x 224 x   3
+    x = conv(
+        x, 64, 7, strides=2, padding=3, name="conv1_7x7"
+    )  # ......... 112 x 112 x  64
+    x = max_pool(
+        x, 3, 2, padding="ceil", name="pool1"
+    )  # ................  56 x  56 x  64
     x = x if torch else LocalResponseNormalization(name="pool1_lrn")(x)
-    x = conv(x, 64, 1, name="conv2_3x3_reduce")  # ........................  56 x  56 x  64
-    x = conv(x, 192, 3, name="conv2_3x3")  # ..............................  56 x  56 x 192
+    x = conv(
+        x, 64, 1, name="conv2_3x3_reduce"
+    )  # ........................  56 x  56 x  64
+    x = conv(
+        x, 192, 3, name="conv2_3x3"
+    )  # ..............................  56 x  56 x 192
     x = x if torch else LocalResponseNormalization(name="conv2_lrn")(x)
     heads: dict[str, Tensor] = {}
     for number, modules in enumerate(TABLE1, start=2):
@@ -150,6 +169,12 @@ def _side_head(x: Tensor, plan: Plan, conv: Conv, name: str) -> Tensor:
     pool = None
     if plan.variant == "torch":
         pool = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")
+    require(
+        None not in x.shape[1:] and min(x.shape[1:3]) >= 5,
+        f"input_shape={plan.input_shape} is open or too small for aux=True, whose "
+        "heads have dense layers on maps of at least 5 x 5: give at least "
+        "(79, 79, channels), or drop aux.",
+    )
     return auxiliary_2014(
         x,
         plan.classes,

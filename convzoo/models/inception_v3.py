@@ -1,5 +1,5 @@
-"""InceptionV3: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
-CVPR 2016, arXiv:1512.00567, as in the released graph.
+"""InceptionV3: Szegedy et al., "Rethinking the Inception Architecture for Computer
+Vision", CVPR 2016, arXiv:1512.00567, as in the released graph.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def inception_v3(
 ) -> keras.Model:
     """Build InceptionV3 (Szegedy et al., 2016).
 
-    ``variant="keras"``, 23,817,352 trainable parameters (27,143,152 with the side head),
-    is the graph that the authors released, whose batch norm has no gamma. It differs from
-    the paper's Table 1, which does not describe that graph: the fourth convolution is
-    1x1, a pool follows the fifth, module A keeps a 5x5 branch and its first has 256 maps,
-    there are 4 modules B.
+    ``variant="keras"``, 23,817,352 trainable parameters (27,143,152 with the side
+    head), is the graph that the authors released, whose batch norm has no gamma. It
+    differs from the paper's Table 1, which does not describe that graph: the fourth
+    convolution is 1x1, a pool follows the fifth, module A keeps a 5x5 branch and its
+    first has 256 maps, there are 4 modules B.
 
-    ``variant="torch"``, 23,834,568 parameters (27,161,264), is torchvision's: batch norm
-    with gamma, and average pools in the modules that count their padding.
+    ``variant="torch"``, 23,834,568 parameters (27,161,264), is torchvision's: batch
+    norm with gamma, and average pools in the modules that count their padding.
 
     Args:
         weights: None (random: truncated Gaussian of 0.1, as released), or a path.
@@ -66,13 +66,14 @@ def inception_v3(
             299 x 299.
         classes: Number of classes, 1,000 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
-        dropout: Fraction dropped in training before the classifier; released: 0.2 (torch:
-            0.5).
+        dropout: Fraction dropped in training before the classifier; released: 0.2
+            (torch: 0.5).
         classifier_activation: Of the outputs; None for logits.
         include_preprocessing: Start with a layer that takes values 0..255.
         input_tensor: Keras tensor to build on.
-        aux: Whether the last module B has its side head: for training, with loss weights
-            ``{"main": 1, "aux": 0.4}``; by default the weights' own answer, else False.
+        aux: Whether the last module B has its side head: for training, with loss
+            weights ``{"main": 1, "aux": 0.4}``; by default the weights' own answer,
+            else False.
         name: The model's name.
 
     Returns:
@@ -119,8 +120,8 @@ def inception_v3(
     if plan.options["aux"]:
         require(
             None in x.shape[1:3] or min(x.shape[1:3]) >= 17,
-            f"input_shape={plan.input_shape} is too small for aux=True, whose head reads "
-            "17 x 17 maps: give at least (299, 299, channels), or drop aux.",
+            f"input_shape={plan.input_shape} is too small for aux=True, whose head "
+            "reads 17 x 17 maps: give at least (299, 299, channels), or drop aux.",
         )
         heads["aux"] = auxiliary_2015(
             x, plan.classes, activation=plan.activation, conv=conv, name="aux"

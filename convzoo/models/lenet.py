@@ -66,15 +66,15 @@ def lenet(
 ) -> keras.Model:
     """Build LeNet-5 (LeCun, Bottou, Bengio, Haffner, 1998).
 
-    ``variant="modern"``, the usual LeNet-5 of 61,706 parameters, differs from the paper:
-    C3 reads every map of S2, subsampling is a plain average, tanh is not scaled, the
-    output is a dense layer with softmax, weights start Glorot uniform.
+    ``variant="modern"``, the usual LeNet-5 of 61,706 parameters, differs from the
+    paper: C3 reads every map of S2, subsampling is a plain average, tanh is not scaled,
+    the output is a dense layer with softmax, weights start Glorot uniform.
 
     ``variant="paper"``, 60,000 trainable parameters, is Figure 2: C3 sparse by Table I,
-    trainable subsampling, scaled tanh, radial basis output. It differs in two points: the
-    output is the negated distance (then ``classifier_activation``), so that the largest
-    is the answer; the ten bitmaps are our own, as the paper's are printed only as a
-    figure. Other class counts get fixed random codes of +-1.
+    trainable subsampling, scaled tanh, radial basis output. It differs in two points:
+    the output is the negated distance (then ``classifier_activation``), so that the
+    largest is the answer; the ten bitmaps are our own, as the paper's are printed only
+    as a figure. Other class counts get fixed random codes of +-1.
 
     Args:
         weights: None (random), "mnist", or a path; see `convzoo.load_weights`.
@@ -91,8 +91,8 @@ def lenet(
         name: The model's name.
 
     Returns:
-        (batch, 32, 32, 1), background about -0.1 and ink about 1.175 -> (batch, classes),
-        rows sum to 1. Without the top (batch, 1, 1, 120).
+        (batch, 32, 32, 1), background about -0.1 and ink about 1.175 -> (batch,
+        classes), rows sum to 1. Without the top (batch, 1, 1, 120).
 
     Raises:
         ValueError: If an argument is out of range or contradicts the weights.
@@ -125,20 +125,34 @@ def _paper(plan: Plan) -> keras.Model:
     tanh = scaled_tanh
     conv = partial(convolution, padding="valid", activation=tanh)
     fan_in = 25 * plan.input_shape[-1]
-    x = plan.image()  # ....................................................... 32 x 32 x   1
-    x = conv(x, 6, 5, initializer=_uniform(fan_in), name="c1")  # ............. 28 x 28 x   6
-    x = Subsampling(tanh, name="s2")(x)  # .................................... 14 x 14 x   6
-    x = SparseConv2D(C3, 5, tanh, name="c3")(x)  # ............................ 10 x 10 x  16
-    x = Subsampling(tanh, name="s4")(x)  # ....................................  5 x  5 x  16
-    x = conv(x, 120, 5, initializer=_uniform(400), name="c5")  # ..............  1 x  1 x 120
+    x = (
+        plan.image()
+    )  # ....................................................... 32 x 32 x   1
+    x = conv(
+        x, 6, 5, initializer=_uniform(fan_in), name="c1"
+    )  # ............. 28 x 28 x   6
+    x = Subsampling(tanh, name="s2")(
+        x
+    )  # .................................... 14 x 14 x   6
+    x = SparseConv2D(C3, 5, tanh, name="c3")(
+        x
+    )  # ............................ 10 x 10 x  16
+    x = Subsampling(tanh, name="s4")(
+        x
+    )  # ....................................  5 x  5 x  16
+    x = conv(
+        x, 120, 5, initializer=_uniform(400), name="c5"
+    )  # ..............  1 x  1 x 120
     if plan.include_top:
         x = _f6(x, plan, tanh, _uniform(120))
-        x = RadialBasis(_codes(plan.classes), plan.activation, name="head_predictions")(x)
+        x = RadialBasis(_codes(plan.classes), plan.activation, name="head_predictions")(
+            x
+        )
     return plan.model(x)
 
 
 def _f6(x: Tensor, plan: Plan, activation: Activation, weights: Initializer) -> Tensor:
-    x = layers.Flatten(name="head_flatten")(x)
+    x = plan.flatten(x)
     x = layers.Dense(
         84, activation=activation, kernel_initializer=weights, name="head_f6"
     )(x)

@@ -1,8 +1,8 @@
 """Miniatures for 32 x 32 images: small relatives of VGG, GoogLeNet and ResNet.
 
 Only CIFAR ResNet (He et al., arXiv:1512.03385, section 4.2) and "Inception (small)"
-(Zhang et al., arXiv:1611.03530, Figure 3) come from papers; the docstrings say where the
-others do.
+(Zhang et al., arXiv:1611.03530, Figure 3) come from papers; the docstrings say where
+the others do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.blocks.inception import inception
-from convzoo.blocks.residual import basic, conv_block, identity_block, padded, projection
+from convzoo.blocks.residual import (
+    basic,
+    conv_block,
+    identity_block,
+    padded,
+    projection,
+)
 from convzoo.models.googlenet import TABLE1
 from convzoo.models.plan import (
     Plan,
@@ -68,8 +74,8 @@ def mini_vgg(
         input_shape: (height, width, channels), at least 8 x 8.
         classes: Number of classes, 10 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
-        dropout: Fraction dropped in training before the classifier; published: 0.5. Half
-            of it is dropped after each pool.
+        dropout: Fraction dropped in training before the classifier; published: 0.5.
+            Half of it is dropped after each pool.
         classifier_activation: Of the output; None for logits.
         include_preprocessing: Start with a layer that takes values 0..255.
         input_tensor: Keras tensor to build on.
@@ -96,7 +102,7 @@ def mini_vgg(
         x = max_pool(x, 2, 2, name=stage)
         x = drop(x, rate / 2, name=f"{stage}_dropout")
     if plan.include_top:
-        x = layers.Flatten(name="head_flatten")(x)
+        x = plan.flatten(x)
         x = layers.Dense(512, activation="relu", name="head_fc")(x)
         x = normalize(x, KERAS, None, name="head_fc")
         x = drop(x, rate, name="head_dropout")
@@ -124,8 +130,8 @@ def mini_inception(
     """Build a small Inception for 32 x 32 images.
 
     ``variant="half"`` has no paper: GoogLeNet's nine modules (Szegedy et al.,
-    arXiv:1409.4842, Table 1) at half width with batch norm, behind one 3x3 convolution of
-    96 filters instead of the stem that shrinks 224 pixels to 28.
+    arXiv:1409.4842, Table 1) at half width with batch norm, behind one 3x3 convolution
+    of 96 filters instead of the stem that shrinks 224 pixels to 28.
 
     ``variant="zhang2017"`` is "Inception (small)" of Zhang et al., "Understanding deep
     learning requires rethinking generalization", arXiv:1611.03530, Figure 3: modules of
@@ -133,13 +139,15 @@ def mini_inception(
     1,649,402 without batch norm's). Differs from the paper: nowhere known.
 
     Args:
-        weights: None (random: He et al.'s Gaussian; zhang2017: Glorot uniform), or a path.
+        weights: None (random: He et al.'s Gaussian; zhang2017: Glorot uniform), or a
+            path.
         variant: "half" (default) or "zhang2017".
         include_top: Whether the classifier follows the last module.
         input_shape: (height, width, channels), at least 8 x 8.
         classes: Number of classes, 10 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
-        dropout: Fraction dropped in training before the classifier; 0.4 as in GoogLeNet,
+        dropout: Fraction dropped in training before the classifier; 0.4 as in
+            GoogLeNet,
             zhang2017: 0.
         classifier_activation: Of the output; None for logits.
         include_preprocessing: Start with a layer that takes values 0..255.
@@ -236,10 +244,11 @@ def mini_resnet(
     shortcut: str | None = None,
     name: str = "mini_resnet",
 ) -> keras.Model:
-    """Build a CIFAR ResNet (He, Zhang, Ren, Sun, 2016), ResNet-20 of 269,722 parameters.
+    """Build a CIFAR ResNet (He, Zhang, Ren, Sun, 2016), by default ResNet-20.
 
-    Follows section 4.2: a 3x3 convolution of 16 filters, three stages of n basic blocks,
-    no pool before the last. Differs from the paper: nowhere known.
+    Follows section 4.2: a 3x3 convolution of 16 filters, three stages of n basic
+    blocks, no pool before the last; ResNet-20 has 269,722 parameters. Differs from
+    the paper: nowhere known.
 
     Args:
         weights: None (random: He et al.'s Gaussian), or a path.
@@ -254,9 +263,9 @@ def mini_resnet(
         input_tensor: Keras tensor to build on.
         depth: 6 n + 2 weighted layers; published: 20, 32, 44, 56, 110, 1202; by default
             the weights' own, else 20.
-        shortcut: Where the shape changes: "A" (published for CIFAR), subsampled and padded
-            with zeros, or "B", a 1x1 projection (272,474 parameters); by default the
-            weights' own, else "A".
+        shortcut: Where the shape changes: "A" (published for CIFAR), subsampled and
+            padded with zeros, or "B", a 1x1 projection (272,474 parameters); by default
+            the weights' own, else "A".
         name: The model's name.
 
     Returns:

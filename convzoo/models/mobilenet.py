@@ -1,5 +1,5 @@
-"""MobileNet: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile
-Vision Applications", 2017, arXiv:1704.04861, Table 1.
+"""MobileNet: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for
+Mobile Vision Applications", 2017, arXiv:1704.04861, Table 1.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -55,23 +55,23 @@ def mobilenet(
     its 7 x 7 map and so has stride 1. Differs from the paper, as all public
     implementations do: ReLU6 where the text says ReLU.
 
-    ``variant="keras"`` pads strided convolutions at the end, as TensorFlow and Keras do,
-    ``variant="torch"`` on both sides, as timm's ``mobilenetv1_100`` does.
+    ``variant="keras"`` pads strided convolutions at the end, as TensorFlow and Keras
+    do, ``variant="torch"`` on both sides, as timm's ``mobilenetv1_100`` does.
 
     Args:
         weights: None (random, Glorot uniform; the paper gives none), or a path.
         variant: "keras" (default) or "torch".
         include_top: Whether the classifier follows the last block.
-        input_shape: (height, width, channels), at least 32 x 32; published: 224, 192, 160
-            and 128 pixels.
+        input_shape: (height, width, channels), at least 32 x 32; published: 224, 192,
+            160 and 128 pixels.
         classes: Number of classes, 1,000 by default.
         pooling: Without the top, None, "avg" or "max" over the last map.
         dropout: Fraction dropped in training before the classifier; 0.001 as released.
         classifier_activation: Of the output; None for logits.
         include_preprocessing: Start with a layer that takes values 0..255.
         input_tensor: Keras tensor to build on.
-        alpha: Width multiplier of every layer; published: 1, 0.75, 0.5, 0.25; by default
-            the weights' own, else 1.
+        alpha: Width multiplier of every layer; published: 1, 0.75, 0.5, 0.25; by
+            default the weights' own, else 1.
         name: The model's name.
 
     Returns:
@@ -89,8 +89,8 @@ def mobilenet(
     alpha = plan.options["alpha"]
     require(
         isinstance(alpha, (int, float)) and int(32 * alpha) >= 1,
-        f"alpha={alpha!r} must be a width multiplier of at least 1/32, such as 1, 0.75, "
-        "0.5 or 0.25.",
+        f"alpha={alpha!r} must be a width multiplier of at least 1/32, such as 1, "
+        "0.75, 0.5 or 0.25.",
     )
     norm = TORCH if plan.variant == "torch" else KERAS
     strided: Padding = 1 if plan.variant == "torch" else (0, 1)

@@ -1,9 +1,10 @@
-"""What a builder's call settles before the first layer: variant, classes, size, weights.
+"""What a builder's call settles before the first layer.
 
-The same for every builder: its arguments go in (`settle`), are checked, and are filled up
-from the weights' record and the catalogue; out comes a `Plan`, which gives the image
-(`Plan.image`), takes the last tensor and returns the model, weights loaded
-(`Plan.classify`, `Plan.model`). Between the two stands the network itself.
+Variant, options, classes, size, weights: a builder's arguments go in (`settle`), are
+checked, and are filled up from the weights' record and the catalogue; out comes a
+`Plan`, which gives the image (`Plan.image`), takes the last tensor and returns the
+model, weights loaded (`Plan.classify`, `Plan.model`). Between the two stands the
+network.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ HALF_RANGE = (0.5, 0.5)  # mean and deviation that map 0..255 to [-1, 1]
 
 
 class FreshHeadWarning(UserWarning):
-    """Pretrained weights fill the body; the head stays random for another class count."""
+    """Pretrained weights fill the body; for other classes the head stays random."""
 
 
 class Origin(NamedTuple):
@@ -59,7 +60,9 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if args:
             meant = "weights" if isinstance(args[0], (str, os.PathLike)) else None
-            meant = meant or ("input_shape" if isinstance(args[0], tuple) else "classes")
+            meant = meant or (
+                "input_shape" if isinstance(args[0], tuple) else "classes"
+            )
             raise TypeError(
                 f"{build.__name__}() takes keyword arguments only, found {args[0]!r}: "
                 f"write {build.__name__}({meant}={args[0]!r})."
@@ -67,8 +70,8 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
         for name in kwargs:
             if name not in parameters:
                 raise TypeError(
-                    f"{build.__name__}() has no argument {name!r}{_near(name, parameters)}; "
-                    f"it takes {', '.join(parameters)}."
+                    f"{build.__name__}() has no argument {name!r}"
+                    f"{_near(name, parameters)}; it takes {', '.join(parameters)}."
                 )
         return build(*args, **kwargs)
 
@@ -93,6 +96,13 @@ class Plan(NamedTuple):
     tensor: Any  # the input
     name: str
 
+    @property
+    def weights(self) -> str | None:
+        """The weights' name, or their path."""
+        if isinstance(self.source, Record):
+            return self.source.name
+        return None if self.source is None else str(self.source)
+
     def rate(self, published: float) -> float:
         """Return the dropout rate: the caller's, else the published one."""
         return published if self.dropout is None else self.dropout
@@ -107,6 +117,16 @@ class Plan(NamedTuple):
             return rescaling(x, self.source.mean, self.source.std, name="image")
         channels = self.input_shape[-1]
         return rescaling(x, [mean] * channels, [std] * channels, name="image")
+
+    def flatten(self, x: Tensor, name: str = "head_flatten") -> Tensor:
+        """Lay a map out as one row, which needs a known size."""
+        require(
+            None not in x.shape[1:],
+            f"input_shape={self.input_shape} leaves a side open, but the top of "
+            f"{self.entry.name} needs a known height and width: give both, or build "
+            "with include_top=False.",
+        )
+        return layers.Flatten(name=name)(x)
 
     def classify(
         self,
@@ -137,18 +157,18 @@ class Plan(NamedTuple):
         inputs = inputs or keras.utils.get_source_inputs(self.tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
         model = keras.Model(inputs, outputs, name=self.name)
-        if self.source is not None:
-            load_weights(model, self.source, skip_head=self.fresh_head)
         origin = Origin(
             self.entry.name,
             self.variant,
             self.options,
             self.classes,
             self.include_top,
-            None if self.source is None else getattr(self.source, "name", str(self.source)),
+            self.weights,
         )
-        # Not through Keras' own setattr, which would track the options as state to save.
+        # Keras' own setattr would track the options as state to save.
         object.__setattr__(model, "origin", origin)
+        if self.source is not None:
+            load_weights(model, self.source, skip_head=self.fresh_head)
         return model
 
     def _pooled(self, x: Tensor) -> Tensor:
@@ -159,12 +179,19 @@ class Plan(NamedTuple):
         return x
 
 
-def settle(builder: str, arguments: Mapping[str, Any], **options: Any) -> Plan:
+def settle(
+    builder: str,
+    arguments: Mapping[str, Any],
+    *,
+    minimum: int | None = None,
+    **options: Any,
+) -> Plan:
     """Check a builder's arguments and fill them up from its weights and the catalogue.
 
     Args:
         builder: The builder's name in the catalogue.
         arguments: The builder's arguments by name, as called.
+        minimum: Smallest side accepted, by default the catalogue's.
         options: The options of this builder's paper and their defaults; an argument of
             None takes the weights' option, else the default.
 
@@ -174,8 +201,9 @@ def settle(builder: str, arguments: Mapping[str, Any], **options: Any) -> Plan:
     entry = CATALOG[builder]
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
-            "keras.config.image_data_format() is 'channels_first', but the zoo is built "
-            "channels last: call keras.config.set_image_data_format('channels_last')."
+            "keras.config.image_data_format() is 'channels_first', but the zoo is "
+            "built channels last: call "
+            "keras.config.set_image_data_format('channels_last')."
         )
     asked = arguments["variant"]
     if asked is not None:
@@ -183,18 +211,22 @@ def settle(builder: str, arguments: Mapping[str, Any], **options: Any) -> Plan:
     source, stated = _weights(builder, arguments["weights"], asked)
     variant = _agree("variant", asked, stated.get("variant"), entry.default)
     settled = {
-        name: _agree(name, arguments[name], stated.get("options", {}).get(name), default)
+        name: _agree(
+            name, arguments[name], stated.get("options", {}).get(name), default
+        )
         for name, default in options.items()
     }
     top = bool(arguments.get("include_top", True))
     classes, fresh = _classes(arguments["classes"], stated.get("classes"), entry, top)
     tensor = arguments.get("input_tensor")
-    shape = _input_shape(arguments["input_shape"], tensor, entry, variant)
+    least = entry.variants[variant].minimum if minimum is None else minimum
+    shape = _input_shape(arguments["input_shape"], tensor, entry, variant, least)
     if tensor is None:
         tensor = keras.Input(shape, name="image")
     require(
         top or not settled.get("aux"),
-        "aux=True adds side heads to the top, but include_top=False: drop one of the two.",
+        "aux=True adds side heads to the top, but include_top=False: drop one of the "
+        "two.",
     )
     pooling = arguments.get("pooling")
     if pooling is not None:
@@ -250,13 +282,13 @@ def _weights(
     """Return where the weights come from and what they state about the model."""
     if weights is None:
         return None, {}
-    if isinstance(weights, os.PathLike) or Path(weights).exists():
+    if isinstance(weights, os.PathLike) or Path(weights).is_file():
         path = Path(weights)
         stated = metadata(path)
         require(
             stated.get("builder") in {None, builder},
-            f"weights={str(path)!r} holds {stated.get('builder')}, not {builder}: build "
-            f"{stated.get('builder')}(weights=...) instead.",
+            f"weights={str(path)!r} holds {stated.get('builder')}, not {builder}: "
+            f"build {stated.get('builder')}(weights=...) instead.",
         )
         return path, stated
     record = find(builder, weights, variant)
@@ -268,7 +300,7 @@ def _weights(
 
 
 def _agree(argument: str, asked: Any, stated: Any, default: Any) -> Any:
-    """Return the value asked for, else the weights', else the default; refuse a clash."""
+    """Return the value asked for, else the weights', else the default."""
     require(
         asked is None or stated is None or asked == stated,
         f"{argument}={asked!r} contradicts the weights, which are of {argument}="
@@ -311,13 +343,14 @@ def _dropout(rate: float | None, top: bool) -> float | None:
     )
     require(
         rate is None or top,
-        f"dropout={rate!r} acts in the top, but include_top=False: drop one of the two.",
+        f"dropout={rate!r} acts in the top, but include_top=False: drop one of the "
+        "two.",
     )
     return rate
 
 
 def _input_shape(
-    shape: Shape | None, tensor: Any, entry: Entry, variant: str
+    shape: Shape | None, tensor: Any, entry: Entry, variant: str, least: int
 ) -> Shape:
     if tensor is not None:
         require(
@@ -328,14 +361,15 @@ def _input_shape(
         found = tuple(tensor.shape[1:])
         require(
             shape is None or tuple(shape) == found,
-            f"input_shape={shape} contradicts input_tensor, whose shape is {found}: give "
-            "one of the two.",
+            f"input_shape={shape} contradicts input_tensor, whose shape is {found}: "
+            "give one of the two.",
         )
-        shape = found  # type: ignore[assignment]
+        shape = found
     if shape is None:
         return entry.variants[variant].input_shape
-    least = entry.variants[variant].minimum
-    form = f"(height, width, channels) with height and width of at least {least} or None"
+    form = (
+        f"(height, width, channels) with height and width of at least {least} or None"
+    )
     require(
         isinstance(shape, (tuple, list)) and len(shape) == 3,
         f"input_shape={shape!r} must be {form}.",
@@ -346,22 +380,22 @@ def _input_shape(
         all(isinstance(side, int) for side in (*sizes, channels)) and channels >= 1,
         f"input_shape={tuple(shape)} must be {form}, in whole pixels.",
     )
-    first = " Channels come last." if height in {1, 3} else ""
-    require(
-        all(side >= least for side in sizes),
-        f"input_shape={tuple(shape)} is too small for {entry.name} (variant "
-        f"{variant!r}): it must be {form}.{first}{_smaller(entry, sizes)}",
-    )
+    if any(side < least for side in sizes):
+        first = " Channels come last." if height in {1, 3} else ""
+        raise ValueError(
+            f"input_shape={tuple(shape)} is too small for {entry.name} (variant "
+            f"{variant!r}): it must be {form}.{first}{_smaller(entry, min(sizes))}"
+        )
     return (height, width, channels)
 
 
-def _smaller(entry: Entry, sizes: list[int]) -> str:
+def _smaller(entry: Entry, side: int) -> str:
     """Point those with small images to the networks made for them."""
     fits = [
         name
         for name, other in CATALOG.items()
         if name.startswith("mini_")
-        and min(sizes) >= max(form.minimum for form in other.variants.values())
+        and side >= max(form.minimum for form in other.variants.values())
         and entry.task == "classification"
     ]
     return f" For small images there are {', '.join(fits)}." if fits else ""

@@ -1,5 +1,5 @@
-"""ResNet: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016,
-arXiv:1512.03385, Table 1.
+"""ResNet: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR
+2016, arXiv:1512.03385, Table 1.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 
 import keras
 
-from convzoo.blocks.convolution import CAFFE, HE_NORMAL, Activation, convolution, max_pool
+from convzoo.blocks.convolution import (
+    CAFFE,
+    HE_NORMAL,
+    Activation,
+    convolution,
+    max_pool,
+)
 from convzoo.blocks.residual import (
     Branch,
     basic,
@@ -67,7 +73,9 @@ def _resnet(
         if stage.stride == 1 and branch is basic:  # 64 maps in, 64 out
             x = identity_block(x, stage.width, branch=branch, name=name)
         else:
-            x = conv_block(x, stage.width, strides=stage.stride, branch=branch, name=name)
+            x = conv_block(
+                x, stage.width, strides=stage.stride, branch=branch, name=name
+            )
         for i in range(2, stage.blocks + 1):
             name = f"{stage.name}_block{i}"
             x = identity_block(x, stage.width, branch=branch, name=name)
@@ -91,8 +99,8 @@ def resnet18(
 ) -> keras.Model:
     """Build ResNet-18 (He, Zhang, Ren, Sun, 2016), 11,689,512 trainable parameters.
 
-    Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where the
-    shape changes the shortcut is a projection (option B) as in every public
+    Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where
+    the shape changes the shortcut is a projection (option B) as in every public
     implementation, not zero-padded (option A). "v1" and "v1.5" are the same network, as
     basic blocks have no 1x1 convolution to take the step; both names are accepted.
     Arguments and errors as in `resnet50`.
@@ -121,8 +129,8 @@ def resnet34(
 ) -> keras.Model:
     """Build ResNet-34 (He, Zhang, Ren, Sun, 2016), 21,797,672 trainable parameters.
 
-    Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where the
-    shape changes the shortcut is a projection (option B) as in every public
+    Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where
+    the shape changes the shortcut is a projection (option B) as in every public
     implementation, not zero-padded (option A). "v1" and "v1.5" are the same network, as
     basic blocks have no 1x1 convolution to take the step; both names are accepted.
     Arguments and errors as in `resnet50`.
@@ -151,13 +159,13 @@ def resnet50(
 ) -> keras.Model:
     """Build ResNet-50 (He, Zhang, Ren, Sun, 2016), 25,557,032 trainable parameters.
 
-    ``variant="v1"`` follows Table 1 and the authors' release: 1x1, 3x3, 1x1 bottlenecks,
-    the step of a stage in the first 1x1 convolution, projections (option B) where the
-    shape changes. Differs from the release: its first convolution has a bias, which the
-    batch norm behind it makes idle.
+    ``variant="v1"`` follows Table 1 and the authors' release: 1x1, 3x3, 1x1
+    bottlenecks, the step of a stage in the first 1x1 convolution, projections (option
+    B) where the shape changes. Differs from the release: its first convolution has a
+    bias, which the batch norm behind it makes idle.
 
-    ``variant="v1.5"`` takes the step in the 3x3 convolution, as PyTorch's and torchvision's
-    ResNets do: the same parameters, 6 % more multiply-accumulates.
+    ``variant="v1.5"`` takes the step in the 3x3 convolution, as PyTorch's and
+    torchvision's ResNets do: the same parameters, 6 % more multiply-accumulates.
 
     Args:
         weights: None (random: He et al.'s Gaussian), or a path.

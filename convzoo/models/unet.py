@@ -1,5 +1,5 @@
-"""U-Net: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical Image
-Segmentation", MICCAI 2015, arXiv:1505.04597, Figure 1.
+"""U-Net: Ronneberger, Fischer, Brox, "U-Net: Convolutional Networks for Biomedical
+Image Segmentation", MICCAI 2015, arXiv:1505.04597, Figure 1.
 """  # noqa: D205
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from convzoo.blocks.convolution import (
     KERAS,
     Activation,
     Conv,
+    Padding,
     Tensor,
     convolution,
 )
@@ -61,25 +62,27 @@ def unet(
     """Build U-Net (Ronneberger, Fischer, Brox, 2015).
 
     ``variant="paper"``, 31,030,658 parameters, is Figure 1: valid convolutions, so that
-    572 pixels in give 388 out, and skips cropped to match. Where text and release differ,
-    the up-convolution is the release's (transposed, 2x2 by 2) without the ReLU that the
-    release puts behind it and the text does not; all up-convolutions halve the channels,
-    as in the figure. The paper's softmax stands in its loss, so the output is logits.
+    572 pixels in give 388 out, and skips cropped to match. Where text and release
+    differ, the up-convolution is the release's (transposed, 2x2 by 2) without the ReLU
+    that the release puts behind it and the text does not; all up-convolutions halve the
+    channels, as in the figure. The paper's softmax stands in its loss, so the output is
+    logits.
 
     ``variant="same"`` keeps the size of its input, which may be anything: convolutions
     pad, odd maps are pooled rounding up and cropped on the way back, batch norm follows
     each 3x3 convolution.
 
-    With ``encoder`` the left side of the U is a classification network of the zoo; skips
-    come from the last map at each of its strides (`convzoo.stages`), and the right side
-    has `depth` steps or as many as the encoder has strides.
+    With ``encoder`` the left side of the U is a classification network of the zoo;
+    skips come from the last map at each of its strides (`convzoo.stages`), and the
+    right side has `depth` steps or as many as the encoder has strides.
 
     Args:
         weights: None (random: N(0, 2 / N) as in the paper), or a path.
         variant: "same" (default) or "paper".
-        input_shape: (height, width, channels), either side None for any size. By default
-            (None, None, 1), with an encoder (None, None, 3), in the paper (572, 572, 1).
-            The paper's sides must be 12 modulo 16, at least 188; the output is 184 less.
+        input_shape: (height, width, channels), either side None for any size. By
+            default (None, None, 1), with an encoder (None, None, 3), in the paper (572,
+            572, 1). The paper's sides must be 12 modulo 16, at least 188; the output is
+            184 less.
         classes: Channels of the output, 2 by default.
         filters: Channels of the first level, doubled on each level below; default 64.
         depth: Number of poolings, default 4.
@@ -89,7 +92,8 @@ def unet(
             its last two levels; published: 0.5, default for "same": 0.
         up: "transpose" (default), "nearest" or "bilinear"; see
             `convzoo.blocks.encoder.expand`.
-        encoder: Name of a classification builder, or a model of the zoo without its top.
+        encoder: Name of a classification builder, or a model of the zoo without its
+            top.
         encoder_weights: Weights of a named encoder.
         classifier_activation: Of the output; None (default) for logits, "softmax" for
             probabilities over the classes, "sigmoid" for one class.
@@ -97,11 +101,12 @@ def unet(
         name: The model's name.
 
     Returns:
-        (batch, height, width, channels) -> (batch, height, width, classes); in the paper
-        (batch, 572, 572, 1) -> (batch, 388, 388, 2).
+        (batch, height, width, channels) -> (batch, height, width, classes); in the
+        paper (batch, 572, 572, 1) -> (batch, 388, 388, 2).
 
     Raises:
-        ValueError: If an argument is out of range or contradicts the weights; the paper's
+        ValueError: If an argument is out of range or contradicts the weights; the
+        paper's
             variant names the nearest size it accepts.
 
     Example:
@@ -114,6 +119,7 @@ def unet(
     plan = settle(
         "unet",
         arguments,
+        minimum=1,  # the paper's sizes are checked below, by depth
         filters=64,
         depth=None,
         batch_norm=None,
@@ -224,8 +230,8 @@ def _body(
         )
     require(
         isinstance(encoder, keras.Model) and len(encoder.outputs[0].shape) == 4,
-        f"encoder={_name(encoder)!r} must be the name of a classification builder, or a "
-        "model of the zoo built with include_top=False and pooling=None.",
+        f"encoder={_name(encoder)!r} must be the name of a classification builder, or "
+        "a model of the zoo built with include_top=False and pooling=None.",
     )
     require(
         not plan.include_preprocessing,
@@ -245,7 +251,7 @@ def _tap(body: keras.Model, layer: str) -> Tensor:
 
 def _conv(plan: Plan) -> Conv:
     """Return the 3x3 convolution of this variant."""
-    padding = "valid" if plan.variant == "paper" else "same"
+    padding: Padding = "valid" if plan.variant == "paper" else "same"
     norm = KERAS if plan.options["batch_norm"] else None
     return partial(convolution, padding=padding, norm=norm, initializer=HE_NORMAL)
 
@@ -278,7 +284,7 @@ def _check_size(shape: Shape, depth: int) -> None:
         below = max(side - (side - least) % step, least)
         require(
             side >= least and (side - least) % step == 0,
-            f"input_shape={shape} does not fit the paper's unpadded convolutions, whose "
-            f"maps must be even before each pooling: sides are {least} plus a multiple "
-            f"of {step}; nearest to {side}: {below} and {below + step}.",
+            f"input_shape={shape} does not fit the paper's unpadded convolutions, "
+            f"whose maps must be even before each pooling: sides are {least} plus a "
+            f"multiple of {step}; nearest to {side}: {below} and {below + step}.",
         )

@@ -55,7 +55,7 @@ def _vgg(
             x = conv(x, stage.filters, 3, name=f"{stage.name}_conv{i}")
         x = max_pool(x, 2, 2, name=stage.name)
     if plan.include_top:
-        x = layers.Flatten(name="head_flatten")(x)
+        x = plan.flatten(x)
         for i in (1, 2):
             x = layers.Dense(4096, activation="relu", name=f"head_fc{i}")(x)
             x = drop(x, plan.rate(0.5), name=f"head_dropout{i}")
@@ -83,10 +83,11 @@ def vgg16(
 ) -> keras.Model:
     """Build VGG16 (Simonyan, Zisserman, 2015), 138,357,544 parameters.
 
-    Follows Table 1, configuration D. Differs from the paper: weights start Glorot uniform,
-    which the authors recommend in their footnote, as the printed Gaussian cannot train a
-    net this deep. ``batch_norm=True`` (138,365,992 parameters) is torchvision's and not in
-    the paper: batch norm between each convolution, which keeps its bias, and its ReLU.
+    Follows Table 1, configuration D. Differs from the paper: weights start Glorot
+    uniform, which the authors recommend in their footnote, as the printed Gaussian
+    cannot train a net this deep. ``batch_norm=True`` (138,365,992 parameters) is
+    torchvision's and not in the paper: batch norm between each convolution, which keeps
+    its bias, and its ReLU.
 
     Args:
         weights: None (random), or a path.

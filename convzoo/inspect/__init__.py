@@ -1,0 +1,1 @@
+"""Models explained in pictures and tables."""

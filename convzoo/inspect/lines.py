@@ -1,0 +1,266 @@
+"""The text of a box: its operations, one line for each step of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from convzoo.inspect import operations
+from convzoo.inspect.calls import Network
+
+_MOST_LINES = 8
+_WIDEST = 60  # characters
+_ARROW = " \N{RIGHTWARDS ARROW} "
+
+
+class Unit(NamedTuple):
+    """An operation with what finishes it: convolution, batch norm, activation."""
+
+    calls: tuple[str, ...]
+    parts: tuple[str, ...]  # phrases; padding has none
+    kind: str  # of the operation
+
+    @property
+    def text(self) -> str:
+        """The unit on one line."""
+        return ", ".join(self.parts)
+
+    @property
+    def head(self) -> str:
+        """The operation alone."""
+        return self.text.split(", ")[0]
+
+    @property
+    def tail(self) -> str:
+        """What finishes the operation."""
+        return self.text.removeprefix(self.head).removeprefix(", ")
+
+
+Chain = list[Unit]  # units that only follow each other
+
+
+def texts_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
+    """Return all operations of a box in full, in the order of the data."""
+    return tuple(unit.text for chain in _chains(net, calls) for unit in chain)
+
+
+def lines_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
+    """Return the operations of a box as a few short lines.
+
+    A line is one step of the data; of three and more branches a line is a branch.
+    Equal lines in a row become one with ``x2``; of more than eight the middle goes.
+    """
+    chains = _chains(net, calls)
+    branches = _entries(net, chains)
+    if len(branches) >= 3:
+        lines = _branch_lines(net, _as_joined(net, chains))
+    else:
+        lines = [
+            prefix + unit.text
+            for chain in chains
+            for prefix in [_shortcut(net, chain, chains)]
+            for unit in chain
+        ]
+    return _short(lines)
+
+
+def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return one line for each block of a stage, equal blocks joined by ``x3``."""
+    lines = []
+    for calls in blocks:
+        chains = _chains(net, calls)
+        if len(_entries(net, chains)) >= 3:
+            end = chains[-1][-1].head
+            lines.append(f"{len(_entries(net, chains))} branches{_ARROW}{end}")
+        else:
+            heads = [
+                unit.head
+                for chain in chains
+                if not _shortcut(net, chain, chains)
+                for unit in chain
+                if unit.kind not in ("merge", "reshape", *operations.FOLLOWERS)
+            ]
+            lines.append(_chain_line(heads) or chains[-1][-1].text)
+    return _short(lines)
+
+
+def _short(lines: Sequence[str]) -> tuple[str, ...]:
+    merged = []
+    for line, same in groupby(lines):
+        count = len(list(same))
+        times = f"  x{count}" if count > 1 else ""
+        cut = (
+            line
+            if len(line) <= _WIDEST
+            else line[: _WIDEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        )
+        merged.append(cut + times)
+    if len(merged) > _MOST_LINES:
+        left_out = len(merged) - _MOST_LINES + 1
+        merged[4 : 4 + left_out] = [
+            f"\N{HORIZONTAL ELLIPSIS} {left_out} more \N{HORIZONTAL ELLIPSIS}"
+        ]
+    return tuple(merged)
+
+
+def _branch_lines(net: Network, chains: Sequence[Chain]) -> list[str]:
+    """Write one branch to a line, and once what follows every convolution."""
+    tails = {u.tail for chain in chains for u in chain if "conv" in u.kind}
+    common = tails.pop() if len(tails) == 1 else ""
+
+    def heads(chain: Chain) -> list[str]:
+        convs = ["conv" in unit.kind and common for unit in chain]
+        pairs = zip(chain, convs, strict=True)
+        return [unit.head if conv else unit.text for unit, conv in pairs]
+
+    lines, drawn = [], set[str]()
+    for chain in chains:
+        if chain[0].calls[0] in drawn:
+            continue
+        forks = [
+            other
+            for other in chains
+            if {tensor.call for tensor in net.calls[other[0].calls[0]].sources}
+            == {chain[-1].calls[-1]}
+        ]
+        drawn |= {fork[0].calls[0] for fork in forks}
+        line = _chain_line(heads(chain))
+        if forks:
+            ends = " | ".join(_chain_line(heads(fork)) for fork in forks)
+            line += _ARROW + ends.replace(" conv ", " ")
+        lines.append(line)
+    return [*lines, f"(each conv: {common})"] if common else lines
+
+
+def _as_joined(net: Network, chains: Sequence[Chain]) -> list[Chain]:
+    """Order branches as the operation that joins them lists them."""
+    home = {call: i for i, ch in enumerate(chains) for u in ch for call in u.calls}
+    order: dict[int, None] = {}
+
+    def visit(chain: int) -> None:
+        for tensor in net.calls[chains[chain][0].calls[0]].sources:
+            if tensor.call in home and home[tensor.call] not in order:
+                visit(home[tensor.call])
+        order[chain] = None
+
+    visit(len(chains) - 1)
+    rest = [index for index in range(len(chains)) if index not in order]
+    return [chains[index] for index in (*order, *rest)]
+
+
+def _chain_line(heads: Sequence[str]) -> str:
+    """Join operations by arrows; the word conv is said once."""
+    said, parts = False, []
+    for head in heads:
+        parts.append(head.replace(" conv ", " ") if said else head)
+        said = said or " conv " in head
+    return _ARROW.join(parts)
+
+
+def _shortcut(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:
+    """Name the shorter of two branches that are added."""
+    readers = net.readers[chain[-1].calls[-1]]
+    rivals = [
+        other
+        for other in chains
+        if other is not chain and net.readers[other[-1].calls[-1]] == readers
+    ]
+    added = any(
+        unit.head == "add" and set(unit.calls) & set(readers)
+        for other in chains
+        for unit in other
+    )
+    short = all(len(chain) < len(other) for other in rivals)
+    return "shortcut: " if rivals and added and short else ""
+
+
+def _chains(net: Network, calls: Sequence[str]) -> list[Chain]:
+    """Return the units of a box as unbranched chains, each before what reads it."""
+    units = _units(net, calls)
+    home = {call: index for index, unit in enumerate(units) for call in unit.calls}
+    before = [
+        sorted(
+            {
+                home[tensor.call]
+                for call in unit.calls
+                for tensor in net.calls[call].sources
+                if tensor.call in home
+            }
+            - {index}
+        )
+        for index, unit in enumerate(units)
+    ]
+    after = [
+        [reader for reader in range(len(units)) if index in before[reader]]
+        for index in range(len(units))
+    ]
+    chains: list[Chain] = []
+    waiting = [len(sources) for sources in before]
+    ready = [index for index in reversed(range(len(units))) if not waiting[index]]
+    # What only fits a skip to its place is told after the main way.
+    ready.sort(key=lambda index: units[index].kind != "reshape")
+    last = -1
+    while ready:
+        index = ready.pop()
+        continues = before[index] == [last] and after[last] == [index]
+        if continues:
+            chains[-1].append(units[index])
+        else:
+            chains.append([units[index]])
+        last = index
+        for reader in reversed(after[index]):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return chains
+
+
+def _entries(net: Network, chains: Sequence[Chain]) -> list[Chain]:
+    """Return the chains that read nothing of their own box."""
+    inside = {call for chain in chains for unit in chain for call in unit.calls}
+    return [
+        chain
+        for chain in chains
+        if not any(
+            tensor.call in inside for tensor in net.calls[chain[0].calls[0]].sources
+        )
+    ]
+
+
+def _units(net: Network, calls: Sequence[str]) -> list[Unit]:
+    """Join operations with the padding before and the activation after them."""
+    units: dict[str, Unit] = {}  # by last call
+    leads = _activates_first(net, calls)
+    for name in calls:
+        layer = net.calls[name].layer
+        kind = operations.kind(layer)
+        padding = operations.is_padding(layer)
+        sources = [tensor.call for tensor in net.calls[name].sources]
+        source = sources[0] if len(sources) == 1 else ""
+        before = units.get(source) if len(net.readers.get(source, ())) == 1 else None
+        follows = kind in operations.FOLLOWERS and not (leads and kind == "activation")
+        opens = before is not None and before.kind in ("padding", "leading")
+        phrase = () if padding else (operations.phrase(layer),)
+        kind = "padding" if padding else kind
+        kind = "leading" if leads and kind == "activation" else kind
+        if before and (opens or (follows and before.kind != "padding")):
+            del units[source]
+            calls_, parts = (*before.calls, name), (*before.parts, *phrase)
+            units[name] = Unit(calls_, parts, kind if opens else before.kind)
+        else:
+            units[name] = Unit((name,), phrase, kind)
+    return [
+        unit if unit.parts else unit._replace(parts=_pads(net, unit))
+        for unit in units.values()
+    ]
+
+
+def _pads(net: Network, unit: Unit) -> tuple[str, ...]:
+    return tuple(operations.phrase(net.calls[call].layer) for call in unit.calls)
+
+
+def _activates_first(net: Network, calls: Sequence[str]) -> bool:
+    """Say whether the box is of the kind that activates before it convolves."""
+    kinds = [operations.kind(net.calls[call].layer) for call in calls]
+    return kinds[0] == "activation" and len(kinds) > 1

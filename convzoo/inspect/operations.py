@@ -1,0 +1,215 @@
+"""What a layer does, in a word or two: the vocabulary of diagrams and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from convzoo.inspect.calls import Shape
+
+# Kinds of operations and their colours; the first kind found names a block of several.
+KINDS = {
+    "dense": "#f6cfc9",
+    "transposed convolution": "#bfe6e4",
+    "upsampling": "#bfe6e4",
+    "separable convolution": "#d9cff2",
+    "convolution": "#cadff7",
+    "model": "#dde1e6",
+    "pooling": "#cfebc9",
+    "normalization": "#eee3cf",
+    "merge": "#fbeebc",
+    "other": "#ffffff",
+    "activation": "#fbdcbb",
+    "regularization": "#efefef",
+    "reshape": "#e9edf0",
+    "input": "#e3e7ea",
+}
+
+# Kinds that finish the operation before them: they share its line.
+FOLLOWERS = ("normalization", "activation", "regularization")
+
+_ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "elu": "ELU", "gelu": "GELU"}
+_MERGES = {
+    "Add": "add",
+    "Average": "average",
+    "Concatenate": "concat",
+    "Multiply": "multiply",
+    "Subtract": "subtract",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Dot": "dot product",
+}
+_NORMALIZATIONS = {
+    "BatchNormalization": "BN",
+    "LayerNormalization": "LN",
+    "GroupNormalization": "GN",
+    "UnitNormalization": "unit norm",
+    "LocalResponseNormalization": "LRN",
+}
+_RESHAPES = ("Flatten", "Reshape", "Permute", "RepeatVector", "Identity")
+
+
+def kind(layer: Any) -> str:
+    """Return the kind of a layer's operation, a key of `KINDS`."""
+    name = type(layer).__name__
+    for pattern, found in _KIND_OF:
+        if re.search(pattern, name):
+            return found
+    return "model" if hasattr(layer, "operations") else "other"
+
+
+_KIND_OF = (
+    (r"^InputLayer$", "input"),
+    (r"Conv\d?D?Transpose|Conv\dDTranspose", "transposed convolution"),
+    (r"^UpSampling", "upsampling"),
+    (r"^(Separable|Depthwise)Conv", "separable convolution"),
+    (r"Conv", "convolution"),
+    (r"Dense|RadialBasis", "dense"),
+    (r"Pool|Subsampling", "pooling"),
+    (r"Normalization$", "normalization"),
+    (r"^(Activation|ReLU|LeakyReLU|PReLU|ELU|Softmax)$|Tanh|Sigmoid", "activation"),
+    (r"Dropout|GaussianNoise|ActivityRegularization", "regularization"),
+    (r"^(" + "|".join(_MERGES) + r")$", "merge"),
+    (r"Padding|Padded|Cropping|MatchSize|^(" + "|".join(_RESHAPES) + r")$", "reshape"),
+)
+
+
+def is_padding(layer: Any) -> bool:
+    """Say whether a layer only pads a map, which the next operation is drawn with."""
+    return "ZeroPadding" in type(layer).__name__
+
+
+def phrase(layer: Any) -> str:
+    """Return a layer's operation in the papers' shorthand: ``3x3 conv 64 /2, ReLU``."""
+    name = type(layer).__name__
+    text = _PHRASES.get(name, _words)(layer)
+    activation = getattr(layer, "activation", None)
+    if name in ("Activation", "ReLU") or activation is None:
+        return text
+    called = _activation(activation)
+    return text if called == "linear" else f"{text}, {called}"
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape without its batch axis: ``56 x 56 x 256``, unknown sides ``?``."""
+    sides = ["?" if side is None else str(side) for side in shape[1:]]
+    return " x ".join(sides) or "scalar"
+
+
+def _size(sides: Any) -> str:
+    """Write a window: ``3x3``; in one dimension ``3``."""
+    return "x".join(map(str, sides)) if isinstance(sides, (tuple, list)) else str(sides)
+
+
+def _stride(strides: Any) -> str:
+    sides = strides if isinstance(strides, (tuple, list)) else (strides,)
+    if set(sides) == {1}:
+        return ""
+    return f" /{sides[0]}" if len(set(sides)) == 1 else f" /{_size(sides)}"
+
+
+def _convolution(word: str) -> Callable[[Any], str]:
+    def text(layer: Any) -> str:
+        filters = getattr(layer, "filters", None)
+        parts = [f"{_size(layer.kernel_size)} {word}"]
+        parts += [str(filters)] if filters else []
+        line = " ".join(parts) + _stride(layer.strides)
+        if set(layer.dilation_rate) != {1}:
+            line += f", dilated {layer.dilation_rate[0]}"
+        if getattr(layer, "groups", 1) > 1:
+            line += f", {layer.groups} groups"
+        return line
+
+    return text
+
+
+def _transposed(layer: Any) -> str:
+    return f"{_size(layer.kernel_size)} up-conv {layer.filters}, x{layer.strides[0]}"
+
+
+def _upsampling(layer: Any) -> str:
+    size = layer.size if isinstance(layer.size, (tuple, list)) else (layer.size,)
+    return f"upsample x{size[0]}"
+
+
+def _pooling(word: str) -> Callable[[Any], str]:
+    return lambda layer: f"{_size(layer.pool_size)} {word}" + _stride(layer.strides)
+
+
+def _activation(function: Any) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return _ACTIVATIONS.get(name, name.replace("_", " "))
+
+
+def _square(layer: Any) -> str:
+    return f"{layer.kernel_size}x{layer.kernel_size}"
+
+
+def _relu(layer: Any) -> str:
+    limit = getattr(layer, "max_value", None)
+    return "ReLU" if limit is None else f"ReLU{float(limit):g}"
+
+
+def _padding(layer: Any) -> str:
+    pairs = [
+        pair if isinstance(pair, (tuple, list)) else (pair,) for pair in _pad(layer)
+    ]
+    sides = sorted({side for pair in pairs for side in pair})
+    return "pad " + "-".join(str(side) for side in sides)
+
+
+def _pad(layer: Any) -> Any:
+    return (
+        layer.padding if isinstance(layer.padding, (tuple, list)) else (layer.padding,)
+    )
+
+
+def _words(layer: Any) -> str:
+    """Fall back to the class name in words: ``ScaledTanh`` is ``scaled tanh``."""
+    name = type(layer).__name__
+    known = _MERGES.get(name) or _NORMALIZATIONS.get(name)
+    words = re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+|\d+D?", name)
+    return known or " ".join(word if word.isupper() else word.lower() for word in words)
+
+
+_PHRASES: dict[str, Callable[[Any], str]] = {
+    "InputLayer": lambda _: "input",
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _convolution("conv")),
+    **dict.fromkeys(
+        ("SeparableConv1D", "SeparableConv2D"), _convolution("separable conv")
+    ),
+    **dict.fromkeys(
+        ("DepthwiseConv1D", "DepthwiseConv2D"), _convolution("depthwise conv")
+    ),
+    **dict.fromkeys(
+        ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed
+    ),
+    **dict.fromkeys(("UpSampling1D", "UpSampling2D", "UpSampling3D"), _upsampling),
+    **dict.fromkeys(
+        ("MaxPooling1D", "MaxPooling2D", "MaxPooling3D"), _pooling("max pool")
+    ),
+    **dict.fromkeys(
+        ("AveragePooling1D", "AveragePooling2D", "AveragePooling3D"),
+        _pooling("average pool"),
+    ),
+    **dict.fromkeys(
+        ("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D"),
+        lambda _: "global average pool",
+    ),
+    **dict.fromkeys(
+        ("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D"),
+        lambda _: "global max pool",
+    ),
+    **dict.fromkeys(("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"), _padding),
+    "SparseConv2D": lambda layer: f"{_square(layer)} sparse conv {len(layer.links)}",
+    "Subsampling": lambda _: "2x2 trainable pool /2",
+    "RadialBasis": lambda layer: f"RBF {len(layer.codes)}",
+    "PaddedShortcut": lambda layer: f"pad to {layer.filters}{_stride(layer.strides)}",
+    **dict.fromkeys(("Cropping1D", "Cropping2D", "Cropping3D"), lambda _: "crop"),
+    "Activation": lambda layer: _activation(layer.activation),
+    "ReLU": _relu,
+    "Dense": lambda layer: f"dense {layer.units}",
+    "Dropout": lambda layer: f"dropout {layer.rate:g}",
+    "SpatialDropout2D": lambda layer: f"spatial dropout {layer.rate:g}",
+}

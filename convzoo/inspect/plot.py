@@ -1,0 +1,194 @@
+"""`plot_model`: a model as a diagram of its blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import graphviz
+import keras
+
+from convzoo.inspect import matplotlib_graph
+from convzoo.inspect.dot import dot_text
+from convzoo.inspect.graph import Graph, check_level, model_graph
+
+Level = Literal["stage", "block", "layer"]
+Rankdir = Literal["TB", "BT", "LR", "RL"]
+
+SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+RANKDIRS = ("TB", "BT", "LR", "RL")
+_HINT = (
+    "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]', "
+    "for a finer layout."
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A diagram that shows itself in Jupyter and saves itself to a file.
+
+    It is rendered by the ``dot`` command if that is on the path, else by pygraphviz if
+    that is installed (``pip install 'convzoo[plot]'`` needs no system package), else by
+    matplotlib, which draws the same graph in a plainer layout; `hint` then says so.
+    """
+
+    graph: Graph
+    show_shapes: bool
+    show_layer_names: bool
+    rankdir: str
+    dpi: int
+
+    @property
+    def dot(self) -> str:
+        """The diagram in the DOT language; the same model gives the same text."""
+        return self._dot(None)
+
+    @property
+    def hint(self) -> str | None:
+        """One line on how to get a finer layout, None if there is nothing to gain."""
+        return None if _has_dot() or _has_pygraphviz() else _HINT
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the diagram to a file, whole or not at all.
+
+        Args:
+            path: A file name that ends in .svg, .png, .pdf or .dot.
+
+        Raises:
+            ValueError: If the suffix is another one.
+            OSError: If the file cannot be written.
+        """
+        file = _checked(path)
+        _write(file, self.render(file.suffix.lower()[1:]))
+
+    def render(self, kind: str) -> bytes:
+        """Return the diagram as the content of an svg, png, pdf or dot file.
+
+        Raises:
+            ValueError: If ``kind`` is another word.
+        """
+        if f".{kind}" not in SUFFIXES:
+            raise ValueError(f"kind must be svg, png, pdf or dot, found {kind!r}.")
+        if kind == "dot":
+            return self.dot.encode()
+        # Only of raster images: Graphviz scales an SVG by it twice.
+        text = self._dot(self.dpi if kind == "png" else None)
+        if _has_dot():
+            # An installation may lack what draws this kind of file; the others do not.
+            with contextlib.suppress(graphviz.CalledProcessError):
+                return bytes(graphviz.Source(text).pipe(format=kind, quiet=True))
+        if _has_pygraphviz():
+            pygraphviz: Any = importlib.import_module("pygraphviz")
+            return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
+        return matplotlib_graph.draw(
+            self.graph,
+            kind,
+            show_shapes=self.show_shapes,
+            show_layer_names=self.show_layer_names,
+            rankdir=self.rankdir,
+            dpi=self.dpi,
+        )
+
+    def _dot(self, dpi: int | None) -> str:
+        return dot_text(
+            self.graph,
+            show_shapes=self.show_shapes,
+            show_layer_names=self.show_layer_names,
+            rankdir=self.rankdir,
+            dpi=dpi,
+        )
+
+    def _repr_svg_(self) -> str:
+        return self.render("svg").decode()
+
+
+def plot_model(
+    model: keras.Model,
+    to_file: str | os.PathLike[str] | None = None,
+    *,
+    level: Level = "block",
+    show_shapes: bool = True,
+    show_layer_names: bool = True,
+    rankdir: Rankdir = "TB",
+    dpi: int = 96,
+) -> Figure:
+    """Draw a model as the papers do: a box for every block, equal ones drawn once.
+
+    A box holds the operations of its block, with batch norm and activation on the line
+    of their convolution; ``x5`` stands for five equal blocks in a row. Shapes stand on
+    the edges where they change, height x width x channels, ``?`` for a side that is not
+    fixed. Colours tell the kinds of operations; connections that skip blocks are
+    dashed. Needs neither weights nor Graphviz (see `Figure`).
+
+    Args:
+        model: Any functional or built Sequential model. Names that follow the zoo's
+            rule give the stages and blocks (see `convzoo.anatomy`); layers that Keras
+            named stand alone with their batch norm and activation.
+        to_file: File to write, ending in .svg, .png, .pdf or .dot; None writes none.
+        level: "stage" (coarsest), "block" or "layer".
+        show_shapes: Whether edges say where the shape changes.
+        show_layer_names: Whether boxes have names.
+        rankdir: Direction of the data: "TB" (downwards), "BT", "LR" or "RL".
+        dpi: Pixels per inch of a .png, at least 1.
+
+    Returns:
+        The figure: shows itself in Jupyter; ``.dot`` is its text, ``.save(path)``
+        writes it, ``.hint`` says how to get a finer layout where Graphviz is missing.
+
+    Raises:
+        TypeError: If ``model`` has no graph of layers.
+        ValueError: If ``level``, ``rankdir``, ``dpi`` or the suffix of ``to_file`` is
+            none of the above.
+        OSError: If ``to_file`` cannot be written.
+
+    Example:
+        >>> plot_model(resnet50(), "resnet50.svg")  # doctest: +SKIP
+    """
+    check_level(level)
+    if rankdir not in RANKDIRS:
+        raise ValueError(f"rankdir must be one of {RANKDIRS}, found {rankdir!r}.")
+    if not isinstance(dpi, int) or dpi < 1:
+        raise ValueError(f"dpi must be a whole number of at least 1, found {dpi!r}.")
+    if to_file is not None:
+        _checked(to_file)
+    graph = model_graph(model, level)
+    figure = Figure(graph, show_shapes, show_layer_names, rankdir, dpi)
+    if to_file is not None:
+        figure.save(to_file)
+    return figure
+
+
+def _has_dot() -> bool:
+    return shutil.which("dot") is not None
+
+
+def _has_pygraphviz() -> bool:
+    return importlib.util.find_spec("pygraphviz") is not None
+
+
+def _checked(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if file.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"The file {str(file)!r} must end in one of {', '.join(SUFFIXES)}, "
+            f"found {file.suffix or 'no suffix'!r}."
+        )
+    return file
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write beside the file and rename, so that no half-written file is ever seen."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            f"The file {str(file)!r} cannot be written: {error.strerror or error}."
+        ) from error

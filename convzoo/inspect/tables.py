@@ -1,0 +1,232 @@
+"""`summary`: a model as a table of its blocks."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import importlib
+from typing import Any, Literal, NamedTuple
+
+import keras
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from convzoo.catalog import list_models
+from convzoo.deferred import without_weights
+from convzoo.inspect.calls import Network, Shape, network, strides
+from convzoo.inspect.cost import call_macs, parameters, total
+from convzoo.inspect.graph import Node, check_level, network_graph
+from convzoo.inspect.operations import shape_text
+
+Level = Literal["stage", "block", "layer"]
+
+# Title of each column, whether it holds numbers.
+_COLUMNS = (
+    ("name", False),
+    ("operations", False),
+    ("output", False),
+    ("parameters", True),
+    ("trainable", True),
+    ("MACs", True),
+    ("stride", True),
+)
+
+
+class Row(NamedTuple):
+    """A stage, a block or a layer, or several equal blocks in a row."""
+
+    name: str  # "conv4_block2", of a row "conv4_block2..6"
+    repeats: int
+    kind: str  # of its main operation
+    operations: tuple[str, ...]  # of one of the row, in short
+    output_shape: Shape  # with the batch axis
+    parameters: int  # of the whole row, as the numbers below
+    trainable: int
+    macs: int | None  # None where a side of a map is unknown
+    stride: int  # input pixels per step of the output
+
+
+class Totals(NamedTuple):
+    """What the whole model has."""
+
+    parameters: int
+    trainable: int
+    macs: int | None
+
+
+class Summary(NamedTuple):
+    """A model's table: text, rich table and HTML of the same rows.
+
+    ``str(summary)`` is plain text, `print` writes a table to the terminal, and Jupyter
+    shows HTML.
+    """
+
+    model: str
+    level: str
+    rows: tuple[Row, ...]
+    totals: Totals
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table as plain data, fit for JSON."""
+        return {
+            "model": self.model,
+            "level": self.level,
+            "rows": [
+                row._asdict()
+                | {"operations": list(row.operations)}
+                | {"output_shape": list(row.output_shape)}
+                for row in self.rows
+            ],
+            "totals": self.totals._asdict(),
+        }
+
+    def print(self, console: Console | None = None) -> None:
+        """Write the table to a terminal, or to a rich ``console``."""
+        (console or Console()).print(self.__rich__())
+
+    def __str__(self) -> str:
+        """Return the table as plain text."""
+        titles = [title for title, _ in _COLUMNS]
+        table = [titles, *map(_cells, self.rows), self._total_cells()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if number else cell.ljust(width)
+                for cell, width, (_, number) in zip(row, widths, _COLUMNS, strict=True)
+            ).rstrip()
+            for row in table
+        ]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([self.model, lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        """Return the table as plain text, so that a Python prompt shows it."""
+        return str(self)
+
+    def __rich__(self) -> Table:
+        """Return the table for rich."""
+        table = Table(title=self.model, show_footer=True, box=SIMPLE_HEAD)
+        for (title, number), foot in zip(_COLUMNS, self._total_cells(), strict=True):
+            table.add_column(
+                title,
+                footer=foot,
+                justify="right" if number else "left",
+                no_wrap=title != "operations",
+            )
+        for row in self.rows:
+            table.add_row(*(cell.replace("[", r"\[") for cell in _cells(row)))
+        return table
+
+    def _repr_html_(self) -> str:
+        def line(cells: list[str], tag: str) -> str:
+            return "".join(
+                f'<{tag} style="text-align:{"right" if number else "left"}">'
+                f"{html.escape(cell)}</{tag}>"
+                for cell, (_, number) in zip(cells, _COLUMNS, strict=True)
+            )
+
+        head = line([title for title, _ in _COLUMNS], "th")
+        body = "".join(f"<tr>{line(_cells(row), 'td')}</tr>" for row in self.rows)
+        foot = line(self._total_cells(), "th")
+        return (
+            f"<table><caption>{html.escape(self.model)}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+            f"<tfoot><tr>{foot}</tr></tfoot></table>"
+        )
+
+    def _total_cells(self) -> list[str]:
+        every, trainable, macs = self.totals
+        return ["total", "", "", f"{every:,}", f"{trainable:,}", _macs(macs), ""]
+
+
+def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
+    """Tabulate a model: operations, output shapes, parameters, MACs and strides.
+
+    Equal blocks in a row share a line, ``conv4_block2..6 x5``, with their sums.
+
+    Args:
+        model: A functional or a built Sequential model, or the name of a builder, which
+            is then built without weights: no time, no memory.
+        level: "stage", "block" or "layer".
+
+    Returns:
+        The table; its ``rows`` and ``totals`` are plain tuples. MACs are multiply-
+        accumulates of convolutions and dense layers for one example (see
+        `convzoo.inspect.cost`), None, written ``-``, where a side is not fixed.
+
+    Raises:
+        ValueError: If ``level`` is none of the above, or no builder has the name.
+        TypeError: If ``model`` has no graph of layers.
+
+    Example:
+        >>> summary("vgg16").totals
+        Totals(parameters=138357544, trainable=138357544, macs=15470264320)
+    """
+    check_level(level)
+    if isinstance(model, str):
+        model = _built(model)
+    net = network(model)
+    costs, steps = call_macs(net), strides(net)
+    first: dict[str, str] = {}  # layer to its first call, which has its parameters
+    for call in net.calls.values():
+        first.setdefault(call.layer.name, call.name)
+    owners = set(first.values())
+    graph = network_graph(net, model.name, level)
+    rows = tuple(_row(net, node, owners, costs, steps) for node in graph.nodes)
+    totals = Totals(
+        sum(row.parameters for row in rows),
+        sum(row.trainable for row in rows),
+        total(row.macs for row in rows),
+    )
+    return Summary(model.name, level, rows, totals)
+
+
+def _built(name: str) -> keras.Model:
+    names = list_models()
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"choose one of {names}."
+        raise ValueError(
+            f"model must be a keras.Model or a builder, found {name!r}: {advice}"
+        )
+    with without_weights():
+        built: keras.Model = getattr(importlib.import_module("convzoo"), name)()
+    return built
+
+
+def _row(
+    net: Network,
+    node: Node,
+    owners: set[str],
+    costs: dict[str, int | None],
+    steps: dict[str, int],
+) -> Row:
+    sizes = [parameters(net.calls[call].layer) for call in node.calls if call in owners]
+    return Row(
+        name=node.name,
+        repeats=node.repeats,
+        kind=node.kind,
+        operations=node.gist,
+        output_shape=node.shape,
+        parameters=sum(every for every, _ in sizes),
+        trainable=sum(trainable for _, trainable in sizes),
+        macs=total(costs[call] for call in node.calls),
+        stride=steps[node.calls[-1]],
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name if row.repeats == 1 else f"{row.name} x{row.repeats}",
+        "; ".join(row.operations),
+        shape_text(row.output_shape),
+        f"{row.parameters:,}",
+        f"{row.trainable:,}",
+        _macs(row.macs),
+        str(row.stride),
+    ]
+
+
+def _macs(macs: int | None) -> str:
+    return "-" if macs is None else f"{macs:,}"

@@ -1,0 +1,1 @@
+"""Published weights: records, files, readers, and what puts them into a model."""

@@ -1,0 +1,143 @@
+"""What shapes cannot show: whether weights were made for layers of this make."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from convzoo.pretrained import files
+from convzoo.pretrained.files import Array, Checkpoint, Settings, layers_of
+from convzoo.pretrained.records import Record
+
+# They change no value at inference, or stand in front of the network.
+_TRANSPARENT = frozenset(
+    {
+        "InputLayer",
+        "Rescaling",
+        "Dropout",
+        "SpatialDropout2D",
+        "GaussianDropout",
+        "GaussianNoise",
+        "AlphaDropout",
+        "ActivityRegularization",
+    }
+)
+_FITTING = frozenset({"Cropping2D", "MatchSize"})
+
+
+def is_head(layer: str) -> bool:
+    """Tell whether a layer belongs to a head or a side head."""
+    return layer.startswith(("head_", "aux"))
+
+
+def origin_facts(model: keras.Model) -> dict[str, Any]:
+    """Return what a model built by the zoo knows of its making."""
+    origin = getattr(model, "origin", None)
+    if origin is None:
+        return {}
+    return {
+        "builder": origin.builder,
+        "variant": origin.variant,
+        "options": dict(origin.options),
+        "classes": origin.classes,
+    }
+
+
+def model_settings(model: keras.Model) -> dict[str, Settings]:
+    """Return the settings of a model's layers, as a saved model would tell them."""
+    return {
+        layer.name: json.loads(
+            json.dumps(files.settings(keras.saving.serialize_keras_object(layer)))
+        )
+        for layer in model.layers
+        if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
+    }
+
+
+def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
+    """Refuse weights that were made for layers of another make."""
+    stored, weighted = checkpoint.layers, layers_of(checkpoint.tensors)
+    if not stored:
+        return
+    own = model_settings(model)
+    weighted |= {layer.name for layer in model.layers if layer.weights}
+    for name, layer in own.items():
+        exempt = _fits_sizes(name, layer) or (is_head(name) and name not in weighted)
+        if name in stored and not exempt:
+            _compare(name, layer, stored[name])
+    for name in _silent_layers(own, weighted):
+        if name not in stored:
+            raise ValueError(f"the model has a layer {name!r}, which the file lacks")
+    for name in _silent_layers(stored, weighted):
+        if name not in own:
+            raise ValueError(f"the file has a layer {name!r}, which the model lacks")
+
+
+def _compare(name: str, own: Settings, stored: Settings) -> None:
+    for key in own:
+        # Logits and probabilities have the same weights.
+        exempt = key not in stored or (key == "activation" and is_head(name))
+        if not exempt and own[key] != stored[key]:
+            raise ValueError(
+                f"the layer {name!r} has {key} {stored[key]!r} in the file and "
+                f"{own[key]!r} in the model"
+            )
+
+
+def _silent_layers(
+    layers: Mapping[str, Settings], weighted: Iterable[str]
+) -> Iterator[str]:
+    """Yield the layers of the body that change values but hold no weights."""
+    for name, layer in layers.items():
+        changes = layer["class"] not in _TRANSPARENT and not _fits_sizes(name, layer)
+        if changes and not is_head(name) and name not in weighted:
+            yield name
+
+
+def _fits_sizes(name: str, layer: Settings) -> bool:
+    """Tell whether a layer stands, cuts or pads as the size of the input demands."""
+    return layer["class"] in _FITTING or name.endswith("_match_pad")
+
+
+def check_rescaling(model: keras.Model, record: Record) -> None:
+    """Refuse a rescaling inside the model that feeds the weights other values."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling) and layer.name.startswith("image"):
+            scale = 1 / (255 * np.asarray(record.std))
+            offset = -np.asarray(record.mean) / np.asarray(record.std)
+            if not (_close(layer.scale, scale) and _close(layer.offset, offset)):
+                raise ValueError(
+                    f"its layer {layer.name!r} rescales by {layer.scale} and "
+                    f"{layer.offset}, and the weights expect {scale.tolist()} and "
+                    f"{offset.tolist()}: build the model with weights={record.name!r} "
+                    "and include_preprocessing=True"
+                )
+
+
+def _close(found: Any, expected: Array) -> bool:
+    values = np.asarray(found, dtype=np.float64).ravel()
+    if 1 not in (values.size, expected.size) and values.size != expected.size:
+        return True  # other channels than the weights were made for
+    return bool(np.allclose(values, expected, rtol=1e-4, atol=1e-6))
+
+
+def made_for(facts: Mapping[str, Any], model: keras.Model) -> str:
+    """Say which builder call a file was made for, unless the model is of that make."""
+    origin = getattr(model, "origin", None)
+    if "builder" not in facts or "variant" not in facts:
+        return ""
+    builder, variant = facts["builder"], facts["variant"]
+    options = dict(facts.get("options", {}))
+    if origin is not None:
+        made = (origin.builder, origin.variant, dict(origin.options))
+        if made == (builder, variant, options):
+            return ""
+    arguments = [f"variant={variant!r}", *(f"{k}={v!r}" for k, v in options.items())]
+    return (
+        f"; the file holds {builder} of variant {variant!r}: "
+        f"build {builder}({', '.join(arguments)})"
+    )

@@ -1,0 +1,91 @@
+"""Reference networks whose outputs depend on their input: random weights, live
+statistics.
+
+With batch norm's initial statistics a deep random network is blind: whatever it sees,
+it answers alike, and every comparison passes. So the weights are drawn, the statistics
+are those of a batch, and then perturbed.
+"""
+
+import keras
+import numpy as np
+
+
+def images(shape, seed=0, batch=3):
+    """Smooth random images in [-1, 1], with structure at every scale."""
+    random = np.random.default_rng(seed)
+    height, width, channels = shape
+    total = np.zeros((batch, height, width, channels))
+    for cells in (2, 5, 11, 23):
+        coarse = random.normal(size=(batch, cells, cells, channels))
+        rows = np.linspace(0, cells - 1, height).round().astype(int)
+        columns = np.linspace(0, cells - 1, width).round().astype(int)
+        total += coarse[:, rows][:, :, columns]
+    return np.clip(total / 3, -1, 1).astype("float32")
+
+
+def randomize(model, seed=0):
+    """Draw every weight, biases and gammas too."""
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        for weight in layer.weights:
+            if "kernel" in weight.name:
+                fan_in = np.prod(weight.shape[:-1])
+                if "depthwise" in weight.name:
+                    fan_in = np.prod(weight.shape[:2])
+                value = random.normal(size=weight.shape) * np.sqrt(2 / fan_in)
+            elif weight.name in {"gamma", "moving_variance"}:
+                value = random.uniform(0.5, 1.5, weight.shape)
+            else:
+                value = random.normal(size=weight.shape) * 0.1
+            weight.assign(value.astype("float32"))
+
+
+def calibrate(model, batch, seed=0):
+    """Set batch-norm statistics to those of a batch, then perturb them by 30 %."""
+    norms = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(batch, training=True)
+    random = np.random.default_rng(seed)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        variance = keras.ops.convert_to_numpy(norm.moving_variance)
+        mean = keras.ops.convert_to_numpy(norm.moving_mean)
+        spread = np.sqrt(variance) * random.uniform(-0.3, 0.3, mean.shape)
+        norm.moving_mean.assign(mean + spread)
+        norm.moving_variance.assign(variance * random.uniform(0.7, 1.3, mean.shape))
+
+
+def outputs(model, batch, training=False):
+    return keras.ops.convert_to_numpy(model(batch, training=training))
+
+
+def difference(a, b):
+    """max|a - b| / max|b|."""
+    assert a.shape == b.shape
+    return float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+
+
+def moved(batch):
+    """The same images one pixel down and right, as a padding on the other side has
+    it."""
+    shifted = np.zeros_like(batch)
+    shifted[:, 1:, 1:] = batch[:, :-1, :-1]
+    return shifted
+
+
+def assert_sensitive(reference, batch, shape):
+    """The reference must answer differently where a wrong network would."""
+    right = outputs(reference, batch)
+    other = {
+        "another image": images(shape, seed=99, batch=len(batch)),
+        "flipped channels": batch[..., ::-1],
+        "moved padding": moved(batch),
+    }
+    for what, changed in other.items():
+        assert difference(outputs(reference, changed), right) > 1e-2, what
