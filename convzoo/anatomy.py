@@ -108,14 +108,22 @@ def _blocks(blocks: dict[str, list[str]], strides: dict[str, int]) -> tuple[Bloc
 def layer_strides(model: keras.Model) -> dict[str, int]:
     """Return input pixels per output step for every layer, in the order of the data."""
     strides: dict[str, int] = {}
-    for name, sources in links(model).items():
-        incoming = max((strides[source] for source in sources), default=1)
-        layer = model.get_layer(name)
+    sources_of, layers = links(model), _layers(model)
+    for name, sources in sources_of.items():
+        incoming = max((strides.get(source, 1) for source in sources), default=1)
+        layer = layers[name]
         if type(layer).__name__ in _GROWING:
             strides[name] = max(1, incoming // _step(layer))
         else:
             strides[name] = incoming * _step(layer)
     return strides
+
+
+def _layers(model: keras.Model) -> dict[str, Any]:
+    """Return layers and loose operations by name."""
+    sequential = isinstance(model, keras.Sequential)
+    parts = model.layers if sequential else model.operations
+    return {part.name: part for part in parts}
 
 
 def _step(layer: Any) -> int:
@@ -148,15 +156,16 @@ def links(model: keras.Model) -> dict[str, tuple[str, ...]]:
 def _depth_first(sources: dict[str, tuple[str, ...]]) -> list[str]:
     """Order layers so that sources come first and branches stay together."""
     order: dict[str, None] = {}
+    opened: set[str] = set()  # ends the round of a layer called on its own output
     pending = list(reversed(sources))
     while pending:
-        name = pending[-1]
-        missing = [source for source in sources[name] if source not in order]
-        if name in order or not missing:
+        name = pending.pop()
+        if name in opened:
             order.setdefault(name)
-            pending.pop()
-        else:
-            pending.extend(reversed(missing))
+            continue
+        opened.add(name)
+        pending.append(name)  # its turn comes again once its sources stand
+        pending.extend(s for s in reversed(sources[name]) if s not in opened)
     return list(order)
 
 
@@ -185,7 +194,7 @@ def taps(model: keras.Model) -> dict[int, str]:
     Returns:
         Stride to layer name, strides ascending: ``{2: "conv1_relu", 4: ...}``.
     """
-    strides, sources = layer_strides(model), links(model)
+    sources, strides, layers = links(model), layer_strides(model), _layers(model)
     ends = [tensor._keras_history.operation.name for tensor in model.outputs]
     reached = max((_ancestors(end, sources) for end in ends), key=len)
     order = [name for name in sources if name in reached]
@@ -197,7 +206,7 @@ def taps(model: keras.Model) -> dict[int, str]:
         for source in sources[name]:
             reach[source] = max(reach[source], place[name])
     for name in order:
-        layer = model.get_layer(name)
+        layer = layers[name]
         tensor = layer.output[0] if isinstance(layer.output, list) else layer.output
         passes = farthest <= place[name]
         farthest = max(farthest, reach[name])

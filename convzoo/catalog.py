@@ -49,31 +49,31 @@ _ALEXNET = (
 )
 _VGG = (
     "Simonyan, Zisserman",
-    2014,
+    2015,
     "Very Deep Convolutional Networks for Large-Scale Image Recognition",
     "arXiv:1409.1556",
 )
 _GOOGLENET = (
     "Szegedy et al.",
-    2014,
+    2015,
     "Going Deeper with Convolutions",
     "arXiv:1409.4842",
 )
 _INCEPTION_V3 = (
     "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",
-    2015,
+    2016,
     "Rethinking the Inception Architecture for Computer Vision",
     "arXiv:1512.00567",
 )
 _RESNET = (
     "He, Zhang, Ren, Sun",
-    2015,
+    2016,
     "Deep Residual Learning for Image Recognition",
     "arXiv:1512.03385",
 )
 _XCEPTION = (
     "Chollet",
-    2016,
+    2017,
     "Xception: Deep Learning with Depthwise Separable Convolutions",
     "arXiv:1610.02357",
 )

@@ -3,7 +3,7 @@
     python examples/train_lenet.py --variant paper --data mnist.npz --out weights/
 
 Both variants are trained alike, on 55,000 of the 60,000 training digits; the other
-5,000 chose this recipe, the 10,000 test digits are read once, at the end. Each epoch
+5,000 judged this recipe, the 10,000 test digits are read once, at the end. Each epoch
 shows every digit slightly shifted, turned, scaled and sheared, as section III.C of the
 paper does. The modern variant minimises cross-entropy, the paper's variant equation 9:
 the distance of the right class, and a penalty that keeps the wrong ones away.
@@ -137,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train LeNet-5 on MNIST.")
     parser.add_argument("--variant", choices=("modern", "paper"), default="modern")
     parser.add_argument("--data", help="mnist.npz; by default Keras downloads its copy")
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1998)
     parser.add_argument("--digits", type=int, default=55_000, help="train on fewer")
     parser.add_argument("--out", type=Path, default=Path("weights"))

@@ -11,7 +11,7 @@ from convzoo.catalog import CATALOG
 
 pytestmark = pytest.mark.backends
 
-# The stride's place is one line in `bottleneck`: ResNet-50 shows it for 101 and 152, and
+# The stride's place is one line in `bottleneck`: ResNet-50 shows it for 101 and 152;
 # 18 and 34 have no second variant.
 SAME = {(f"resnet{depth}", "v1.5") for depth in (18, 34, 101, 152)}
 CASES = [
@@ -51,7 +51,9 @@ def test_learns_and_survives_saving(name, variant, tmp_path):
         return float(numpy(loss(labels, model(images, training=True))))
 
     before = value()
-    model.compile(keras.optimizers.SGD(1e-4), loss, jit_compile=False)
+    # A step of at most 1e-3: on maps of one pixel batch norm makes the loss rugged.
+    step = keras.optimizers.SGD(1e-2, global_clipnorm=0.1)
+    model.compile(step, loss, jit_compile=False)
     model.train_on_batch(images, labels)
     after = value()
     print(f"{keras.backend.backend()} {name} {variant}: {before:.4f} -> {after:.4f}")

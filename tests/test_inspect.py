@@ -225,7 +225,6 @@ def test_unknown_sides_are_question_marks():
 
 
 def test_markup_in_names_is_escaped():
-    pytest.importorskip("pygraphviz")
     image = keras.Input((4,), name='<b>&"image"')
     model = keras.Model(image, layers.Dense(2, name="a\\nb")(image))
     for level in LEVELS:
@@ -237,8 +236,6 @@ def test_markup_in_names_is_escaped():
 def test_files(kind, plain, tmp_path, request):
     if plain:
         request.getfixturevalue("bare")
-    else:
-        pytest.importorskip("pygraphviz")
     file = tmp_path / f"model.{kind.upper()}"
     figure = plot_model(small(), file)
     assert bool(figure.hint) is plain
@@ -258,8 +255,6 @@ def test_dot_file(tmp_path):
 def test_resnet50_fits_a_screen(plain, request):
     if plain:
         request.getfixturevalue("bare")
-    else:
-        pytest.importorskip("pygraphviz")
     model = build("resnet50")
     with Image.open(io.BytesIO(plot_model(model).render("png"))) as image:
         size = image.size

@@ -279,6 +279,23 @@ def test_stages_refuse_what_has_none():
         stages(3)
 
 
+def test_links_and_strides_of_other_models():
+    image = keras.Input((8, 8, 3), name="image")
+    shared = keras.layers.Conv2D(3, 3, 2, padding="same", name="shared")
+    x = shared(shared(image)) * 2.0
+    model = keras.Model(image, x)
+    assert list(links(model)) == ["image", "shared", x._keras_history.operation.name]
+    assert links(model)["shared"] == ("image", "shared")
+    net = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.MaxPooling2D(2, name="pool1"),
+            keras.layers.UpSampling2D(2, name="up1"),
+        ]
+    )
+    assert [(s.name, s.stride) for s in stages(net)] == [("pool1", 2), ("up1", 1)]
+
+
 # Strides and channels of timm's feature maps.
 @pytest.mark.parametrize(
     ("name", "channels"),

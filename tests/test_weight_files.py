@@ -1,6 +1,7 @@
 """Weight files: written whole, recognised by content, refused in one sentence."""
 
 import json
+import os
 import pickle
 import resource
 import zipfile
@@ -39,6 +40,15 @@ def test_saving_is_deterministic_and_readable_by_others(tmp_path):
         "first.safetensors",
         "second.safetensors",
     ]
+
+
+def test_others_may_read_what_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        path = save_weights(tiny(), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):

@@ -88,8 +88,8 @@ def up_convolution(
 def match_size(x: Tensor, reference: Tensor, *, name: str) -> Tensor:
     """Crop or zero-pad a map around its centre to another map's height and width.
 
-    Known sizes take stock layers (``<name>_match_crop``, ``<name>_match_pad``), unknown ones
-    `convzoo.layers.MatchSize` (``<name>_match``).
+    Known sizes take stock layers (``<name>_match_crop``, ``<name>_match_pad``),
+    unknown ones `convzoo.layers.MatchSize` (``<name>_match``).
     """
     sizes, targets = x.shape[1:3], reference.shape[1:3]
     if None in (*sizes, *targets):

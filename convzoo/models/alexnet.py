@@ -21,7 +21,8 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.arguments import keyword_only
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 GAUSSIAN = initializer("RandomNormal", stddev=0.01)
 # PyTorch's default for convolutions and dense layers: uniform in +-1 / sqrt(fan-in).

@@ -22,15 +22,8 @@ from convzoo.blocks.convolution import (
 from convzoo.blocks.head import auxiliary_2014
 from convzoo.blocks.inception import inception
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import (
-    Plan,
-    Pooling,
-    Shape,
-    Weights,
-    keyword_only,
-    require,
-    settle,
-)
+from convzoo.models.arguments import keyword_only, require
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 
 class Module(NamedTuple):

@@ -26,7 +26,8 @@ from convzoo.blocks.inception import (
     inception_b,
     inception_c,
 )
-from convzoo.models.plan import Pooling, Shape, Weights, keyword_only, require, settle
+from convzoo.models.arguments import keyword_only, require
+from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 GAUSSIAN = initializer("TruncatedNormal", stddev=0.1)
 

@@ -20,7 +20,8 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import RadialBasis, SparseConv2D, Subsampling, scaled_tanh
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.arguments import keyword_only
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 # Table I: the maps of S2 that each map of C3 reads.
 # fmt: off

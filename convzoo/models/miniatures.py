@@ -33,17 +33,9 @@ from convzoo.blocks.residual import (
     padded,
     projection,
 )
+from convzoo.models.arguments import keyword_only, one_of, require
 from convzoo.models.googlenet import TABLE1
-from convzoo.models.plan import (
-    Plan,
-    Pooling,
-    Shape,
-    Weights,
-    keyword_only,
-    one_of,
-    require,
-    settle,
-)
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 
 @keyword_only
@@ -277,7 +269,7 @@ def mini_resnet(
 
     Example:
         >>> mini_resnet(depth=56, shortcut="B").count_params()
-        859834
+        860026
     """
     plan = settle("mini_resnet", locals(), depth=20, shortcut="A")
     depth, shortcut = plan.options["depth"], plan.options["shortcut"]

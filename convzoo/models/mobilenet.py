@@ -10,7 +10,8 @@ import keras
 
 from convzoo.blocks.convolution import KERAS, TORCH, Activation, Padding, convolution
 from convzoo.blocks.separable import depthwise_separable
-from convzoo.models.plan import Pooling, Shape, Weights, keyword_only, require, settle
+from convzoo.models.arguments import keyword_only, require
+from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 
 class Stage(NamedTuple):

@@ -9,14 +9,11 @@ network.
 
 from __future__ import annotations
 
-import difflib
-import functools
-import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Literal, NamedTuple
 
 import keras
 from keras import layers
@@ -24,15 +21,13 @@ from keras import layers
 from convzoo.blocks.convolution import Activation, Initializer, Tensor
 from convzoo.blocks.head import classifier_head, rescaling
 from convzoo.catalog import CATALOG, Entry
+from convzoo.models.arguments import one_of, require
 from convzoo.pretrained.loading import load_weights, metadata
 from convzoo.pretrained.records import Record, find
 
 Weights = str | os.PathLike[str] | None
 Shape = tuple[int | None, int | None, int]
 Pooling = Literal["avg", "max"] | None
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 HALF_RANGE = (0.5, 0.5)  # mean and deviation that map 0..255 to [-1, 1]
 
@@ -50,32 +45,6 @@ class Origin(NamedTuple):
     classes: int
     include_top: bool
     weights: str | None
-
-
-def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
-    """Answer positional and unknown arguments of a builder with the right form."""
-    parameters = list(inspect.signature(build).parameters)
-
-    @functools.wraps(build)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if args:
-            meant = "weights" if isinstance(args[0], (str, os.PathLike)) else None
-            meant = meant or (
-                "input_shape" if isinstance(args[0], tuple) else "classes"
-            )
-            raise TypeError(
-                f"{build.__name__}() takes keyword arguments only, found {args[0]!r}: "
-                f"write {build.__name__}({meant}={args[0]!r})."
-            )
-        for name in kwargs:
-            if name not in parameters:
-                raise TypeError(
-                    f"{build.__name__}() has no argument {name!r}"
-                    f"{_near(name, parameters)}; it takes {', '.join(parameters)}."
-                )
-        return build(*args, **kwargs)
-
-    return call
 
 
 class Plan(NamedTuple):
@@ -252,28 +221,6 @@ def settle(
         tensor,
         arguments["name"],
     )
-
-
-def one_of(argument: str, value: Any, accepted: Iterable[Any]) -> None:
-    """Raise a ValueError that lists what is accepted, unless the value is among it."""
-    accepted = list(accepted)
-    if value not in accepted:
-        names = [str(name) for name in accepted]
-        raise ValueError(
-            f"{argument}={value!r} is not known{_near(str(value), names)}; "
-            f"accepted: {', '.join(map(repr, accepted))}."
-        )
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise a ValueError with this message unless the condition holds."""
-    if not condition:
-        raise ValueError(message)
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def _weights(

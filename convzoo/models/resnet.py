@@ -24,7 +24,8 @@ from convzoo.blocks.residual import (
     conv_block,
     identity_block,
 )
-from convzoo.models.plan import Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.arguments import keyword_only
+from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 
 class Stage(NamedTuple):

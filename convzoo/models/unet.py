@@ -30,15 +30,8 @@ from convzoo.blocks.encoder import (
 )
 from convzoo.blocks.head import drop
 from convzoo.catalog import CATALOG
-from convzoo.models.plan import (
-    Plan,
-    Shape,
-    Weights,
-    keyword_only,
-    one_of,
-    require,
-    settle,
-)
+from convzoo.models.arguments import keyword_only, one_of, require
+from convzoo.models.plan import Plan, Shape, Weights, settle
 
 
 @keyword_only

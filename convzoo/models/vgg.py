@@ -13,7 +13,8 @@ from keras import layers
 
 from convzoo.blocks.convolution import TORCH, Activation, convolution, max_pool
 from convzoo.blocks.head import drop
-from convzoo.models.plan import Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.arguments import keyword_only
+from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 
 class Stage(NamedTuple):

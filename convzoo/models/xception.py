@@ -20,7 +20,8 @@ from convzoo.blocks.convolution import (
     max_pool,
 )
 from convzoo.blocks.separable import separable
-from convzoo.models.plan import Pooling, Shape, Weights, keyword_only, settle
+from convzoo.models.arguments import keyword_only
+from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 
 @keyword_only

@@ -163,6 +163,10 @@ def write(
             raise OSError(
                 f"{path} could not be written: {_first_line(error)}."
             ) from error
+        # The library's files are for their owner alone; give what the umask allows.
+        usual = Path(folder) / "usual"
+        usual.touch()
+        unfinished.chmod(usual.stat().st_mode)
         unfinished.replace(path)
 
 

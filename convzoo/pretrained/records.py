@@ -171,7 +171,7 @@ def _lenet(variant: str, shipped: Mapping[str, Any]) -> Record:
         sha256=facts["sha256"],
         bytes=facts["bytes"],
         licence="Apache-2.0",
-        source=f"trained by convzoo: python examples/train_lenet.py --variant {variant}",
+        source=f"trained here: python examples/train_lenet.py --variant {variant}",
         classes=10,
         labels=tuple("0123456789"),
         input_shape=(32, 32, 1),

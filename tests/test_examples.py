@@ -1,0 +1,79 @@
+"""The examples, run as a reader runs them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+pytestmark = pytest.mark.slow
+
+
+def run(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_own_network(tmp_path):
+    out = run("own_network.py", "--plot", tmp_path / "net.svg")
+    assert float(re.search(r"([\d.]+) % error", out)[1]) < 4
+    assert (tmp_path / "net.svg").read_text("utf-8").count("inception_4a") >= 1
+
+
+@pytest.mark.parametrize("variant", ["modern", "paper"])
+def test_train_lenet(variant, tmp_path):
+    """The recipe on a few digits: the same script, files and card command."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, 6000, dtype="uint8")
+    images = np.zeros((6000, 28, 28), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        image[4:24, 3 + 2 * label : 6 + 2 * label] = 255  # a bar says the class
+    data = tmp_path / "mnist.npz"
+    np.savez(
+        data,
+        x_train=images,
+        y_train=labels,
+        x_test=images[:500],
+        y_test=labels[:500],
+    )
+    out = run(
+        "train_lenet.py",
+        *("--variant", variant, "--data", data, "--out", tmp_path, "--epochs", 2),
+    )
+    report = json.loads(out.splitlines()[-1])
+    assert Path(report["file"]).name == f"lenet-{variant}-mnist.safetensors"
+    assert Path(report["file"]).is_file()
+    assert report["test"] < 80  # chance is 90 %; fifteen steps of the optimiser
+
+
+def test_quickstart_notebook():
+    notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
+    environment = dict(os.environ)
+    NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": EXAMPLES}}
+    ).execute(env=environment)
+    outputs = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    assert not [o for o in outputs if o.output_type == "error"]
+    shown = [o.data for o in outputs if o.output_type == "execute_result"]
+    assert sum("image/svg+xml" in data for data in shown) == 2
+    assert any("<table" in data.get("text/html", "") for data in shown)
+    assert shown[-1]["text/plain"] == str([str(digit) for digit in range(10)])
