@@ -89,20 +89,21 @@ def stages(model: keras.Model) -> tuple[Stage, ...]:
     """
     strides = layer_strides(model)
     table: dict[str, dict[str, list[str]]] = {}
-    for name in strides:
-        stage, block = address(name)
-        table.setdefault(stage, {}).setdefault(block, []).append(name)
-    return tuple(
-        Stage(stage, strides[list(blocks.values())[-1][-1]], _blocks(blocks, strides))
-        for stage, blocks in table.items()
-    )
+    # Read from the end, since a stage stands where its last layer does: the crop of
+    # U-Net's first skip comes early, the step that it belongs to last.
+    for layer in reversed(strides):
+        stage, block = address(layer)
+        table.setdefault(stage, {}).setdefault(block, []).append(layer)
+    return tuple(_stage(stage, table[stage], strides) for stage in reversed(table))
 
 
-def _blocks(blocks: dict[str, list[str]], strides: dict[str, int]) -> tuple[Block, ...]:
-    return tuple(
-        Block(name, strides[layers[-1]], tuple(layers))
-        for name, layers in blocks.items()
+def _stage(name: str, table: dict[str, list[str]], strides: dict[str, int]) -> Stage:
+    """Return a stage from its blocks and their layers, both last first."""
+    blocks = tuple(
+        Block(block, strides[table[block][0]], tuple(reversed(table[block])))
+        for block in reversed(table)
     )
+    return Stage(name, blocks[-1].stride, blocks)
 
 
 def layer_strides(model: keras.Model) -> dict[str, int]:
@@ -150,14 +151,18 @@ def links(model: keras.Model) -> dict[str, tuple[str, ...]]:
         layer["name"]: tuple(dict.fromkeys(_histories(layer["inbound_nodes"])))
         for layer in config["layers"]
     }
-    return {name: sources[name] for name in _depth_first(sources)}
+    return {name: sources[name] for name in _depth_first(sources, _ends(model))}
 
 
-def _depth_first(sources: dict[str, tuple[str, ...]]) -> list[str]:
+def _ends(model: keras.Model) -> list[str]:
+    return [tensor._keras_history.operation.name for tensor in model.outputs]
+
+
+def _depth_first(sources: dict[str, tuple[str, ...]], ends: list[str]) -> list[str]:
     """Order layers so that sources come first and branches stay together."""
     order: dict[str, None] = {}
     opened: set[str] = set()  # ends the round of a layer called on its own output
-    pending = list(reversed(sources))
+    pending = ends[::-1]
     while pending:
         name = pending.pop()
         if name in opened:
@@ -195,8 +200,7 @@ def taps(model: keras.Model) -> dict[int, str]:
         Stride to layer name, strides ascending: ``{2: "conv1_relu", 4: ...}``.
     """
     sources, strides, layers = links(model), layer_strides(model), _layers(model)
-    ends = [tensor._keras_history.operation.name for tensor in model.outputs]
-    reached = max((_ancestors(end, sources) for end in ends), key=len)
+    reached = max((_ancestors(end, sources) for end in _ends(model)), key=len)
     order = [name for name in sources if name in reached]
     place = {name: index for index, name in enumerate(order)}
     found: dict[int, str] = {}

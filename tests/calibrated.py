@@ -20,7 +20,7 @@ def images(shape, seed=0, batch=3):
         rows = np.linspace(0, cells - 1, height).round().astype(int)
         columns = np.linspace(0, cells - 1, width).round().astype(int)
         total += coarse[:, rows][:, :, columns]
-    return np.clip(total / 3, -1, 1).astype("float32")
+    return np.clip(total / 3, -1, 1).astype(keras.config.floatx())
 
 
 def randomize(model, seed=0):
@@ -37,7 +37,7 @@ def randomize(model, seed=0):
                 value = random.uniform(0.5, 1.5, weight.shape)
             else:
                 value = random.normal(size=weight.shape) * 0.1
-            weight.assign(value.astype("float32"))
+            weight.assign(value.astype(keras.config.floatx()))
 
 
 def calibrate(model, batch, seed=0):

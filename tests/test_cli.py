@@ -61,7 +61,7 @@ class TestList:
         first_words = [row.split()[0] for row in rows if row.strip()]
         assert [word for word in first_words if word in CATALOG] == list(CATALOG)
         (resnet,) = (row for row in rows if row.split()[:1] == ["resnet50"])
-        for text in ("He, Zhang, Ren, Sun, 2015", "v1 ", "25,557,032", "3,858.0 M"):
+        for text in ("He, Zhang, Ren, Sun, 2016", "v1 ", "25,557,032", "3,858.0 M"):
             assert text in resnet
         (lenet,) = (row for row in rows if row.split()[:1] == ["lenet"])
         assert "32 x 32 x 1" in lenet

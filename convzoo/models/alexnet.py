@@ -10,6 +10,7 @@ from functools import partial
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     Activation,
     Conv,
@@ -21,7 +22,6 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.arguments import keyword_only
 from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 GAUSSIAN = initializer("RandomNormal", stddev=0.01)

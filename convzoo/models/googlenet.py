@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only, require
 from convzoo.blocks.convolution import (
     TORCH_WIDE,
     Activation,
@@ -22,7 +23,6 @@ from convzoo.blocks.convolution import (
 from convzoo.blocks.head import auxiliary_2014
 from convzoo.blocks.inception import inception
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.arguments import keyword_only, require
 from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 

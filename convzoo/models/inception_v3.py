@@ -8,6 +8,7 @@ from functools import partial
 
 import keras
 
+from convzoo.arguments import keyword_only, require
 from convzoo.blocks.convolution import (
     KERAS_UNSCALED,
     TORCH_WIDE,
@@ -26,7 +27,6 @@ from convzoo.blocks.inception import (
     inception_b,
     inception_c,
 )
-from convzoo.models.arguments import keyword_only, require
 from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 GAUSSIAN = initializer("TruncatedNormal", stddev=0.1)

@@ -10,6 +10,7 @@ from functools import partial
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     Activation,
     Initializer,
@@ -20,7 +21,6 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import RadialBasis, SparseConv2D, Subsampling, scaled_tanh
-from convzoo.models.arguments import keyword_only
 from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 
 # Table I: the maps of S2 that each map of C3 reads.

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only, one_of, require
 from convzoo.blocks.convolution import (
     CAFFE,
     HE_NORMAL,
@@ -33,7 +34,6 @@ from convzoo.blocks.residual import (
     padded,
     projection,
 )
-from convzoo.models.arguments import keyword_only, one_of, require
 from convzoo.models.googlenet import TABLE1
 from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import keras
 
+from convzoo.arguments import keyword_only, require
 from convzoo.blocks.convolution import KERAS, TORCH, Activation, Padding, convolution
 from convzoo.blocks.separable import depthwise_separable
-from convzoo.models.arguments import keyword_only, require
 from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 

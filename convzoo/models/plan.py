@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple
 import keras
 from keras import layers
 
+from convzoo.arguments import one_of, require
 from convzoo.blocks.convolution import Activation, Initializer, Tensor
 from convzoo.blocks.head import classifier_head, rescaling
 from convzoo.catalog import CATALOG, Entry
-from convzoo.models.arguments import one_of, require
 from convzoo.pretrained.loading import load_weights, metadata
 from convzoo.pretrained.records import Record, find
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     CAFFE,
     HE_NORMAL,
@@ -24,7 +25,6 @@ from convzoo.blocks.residual import (
     conv_block,
     identity_block,
 )
-from convzoo.models.arguments import keyword_only
 from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 

@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from convzoo import anatomy
+from convzoo.arguments import keyword_only, one_of, require
 from convzoo.blocks.convolution import (
     HE_NORMAL,
     KERAS,
@@ -30,7 +31,6 @@ from convzoo.blocks.encoder import (
 )
 from convzoo.blocks.head import drop
 from convzoo.catalog import CATALOG
-from convzoo.models.arguments import keyword_only, one_of, require
 from convzoo.models.plan import Plan, Shape, Weights, settle
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import TORCH, Activation, convolution, max_pool
 from convzoo.blocks.head import drop
-from convzoo.models.arguments import keyword_only
 from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     KERAS,
     TORCH,
@@ -20,7 +21,6 @@ from convzoo.blocks.convolution import (
     max_pool,
 )
 from convzoo.blocks.separable import separable
-from convzoo.models.arguments import keyword_only
 from convzoo.models.plan import Pooling, Shape, Weights, settle
 
 

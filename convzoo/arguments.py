@@ -32,7 +32,7 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
             if name not in parameters:
                 raise TypeError(
                     f"{build.__name__}() has no argument {name!r}"
-                    f"{_near(name, parameters)}; it takes {', '.join(parameters)}."
+                    f"{near(name, parameters)}; it takes {', '.join(parameters)}."
                 )
         return build(*args, **kwargs)
 
@@ -45,7 +45,7 @@ def one_of(argument: str, value: Any, accepted: Iterable[Any]) -> None:
     if value not in accepted:
         names = [str(name) for name in accepted]
         raise ValueError(
-            f"{argument}={value!r} is not known{_near(str(value), names)}; "
+            f"{argument}={value!r} is not known{near(str(value), names)}; "
             f"accepted: {', '.join(map(repr, accepted))}."
         )
 
@@ -56,6 +56,6 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def near(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(names), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
