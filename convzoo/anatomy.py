@@ -17,16 +17,17 @@ network composed of the public blocks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
+
+from convzoo import calls
+from convzoo.calls import Network
 
 _LAYER_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _ADDRESS = re.compile(
     r"(?P<block>(?P<stage>[a-z]+(?:_?\d+)?)(?:[a-z]|_block\d+|_tower\d+)?)(?:_|$)"
 )
-_GROWING = ("Conv2DTranspose", "UpSampling2D")
 # What they give represents nothing that their input does not.
 _SILENT = ("InputLayer", "Rescaling", "ZeroPadding2D", "Dropout")
 
@@ -107,29 +108,16 @@ def _stage(name: str, table: dict[str, list[str]], strides: dict[str, int]) -> S
 
 
 def layer_strides(model: keras.Model) -> dict[str, int]:
-    """Return input pixels per output step for every layer, in the order of the data."""
-    strides: dict[str, int] = {}
-    sources_of, layers = links(model), _layers(model)
-    for name, sources in sources_of.items():
-        incoming = max((strides.get(source, 1) for source in sources), default=1)
-        layer = layers[name]
-        if type(layer).__name__ in _GROWING:
-            strides[name] = max(1, incoming // _step(layer))
-        else:
-            strides[name] = incoming * _step(layer)
-    return strides
+    """Return input pixels per output step for every layer, in the order of the data.
 
+    A layer that is called several times has the stride and the place of its last call.
 
-def _layers(model: keras.Model) -> dict[str, Any]:
-    """Return layers and loose operations by name."""
-    sequential = isinstance(model, keras.Sequential)
-    parts = model.layers if sequential else model.operations
-    return {part.name: part for part in parts}
-
-
-def _step(layer: Any) -> int:
-    step = getattr(layer, "strides", None) or getattr(layer, "size", None) or 1
-    return int(step[0] if isinstance(step, (tuple, list)) else step)
+    Raises:
+        TypeError: If ``model`` has no graph of layers.
+    """
+    net = _network(model)
+    found = calls.strides(net)
+    return {layer: found[names[-1]] for layer, names in _by_layer(net).items()}
 
 
 def links(model: keras.Model) -> dict[str, tuple[str, ...]]:
@@ -138,53 +126,40 @@ def links(model: keras.Model) -> dict[str, tuple[str, ...]]:
     Raises:
         TypeError: If ``model`` has no graph of layers.
     """
-    if isinstance(model, keras.Sequential):
-        names = [layer.name for layer in model.layers]
-        return {name: tuple(names[max(i - 1, 0) : i]) for i, name in enumerate(names)}
-    config = model.get_config() if hasattr(model, "operations") else None
-    if config is None or "input_layers" not in config:
-        raise TypeError(
-            f"model must be a functional keras.Model, found {type(model).__name__}: "
-            "only a functional model has a graph of layers to read."
+    net = _network(model)
+    layer_of = {name: call.layer.name for name, call in net.calls.items()}
+    return {
+        layer: tuple(
+            dict.fromkeys(
+                layer_of[source] for name in names for source in net.sources_of(name)
+            )
         )
-    sources = {
-        layer["name"]: tuple(dict.fromkeys(_histories(layer["inbound_nodes"])))
-        for layer in config["layers"]
+        for layer, names in _by_layer(net).items()
     }
-    return {name: sources[name] for name in _depth_first(sources, _ends(model))}
 
 
-def _ends(model: keras.Model) -> list[str]:
-    return [tensor._keras_history.operation.name for tensor in model.outputs]
+def _network(model: keras.Model) -> Network:
+    """Read a model's calls; the input of a Sequential model is none of its layers."""
+    net = calls.network(model)
+    if not isinstance(model, keras.Sequential):
+        return net
+    hidden = set(net.calls) - {layer.name for layer in model.layers}
+    kept = {
+        name: call._replace(
+            sources=tuple(t for t in call.sources if t.call not in hidden)
+        )
+        for name, call in net.calls.items()
+        if name not in hidden
+    }
+    return net._replace(calls=kept)
 
 
-def _depth_first(sources: dict[str, tuple[str, ...]], ends: list[str]) -> list[str]:
-    """Order layers so that sources come first and branches stay together."""
-    order: dict[str, None] = {}
-    opened: set[str] = set()  # ends the round of a layer called on its own output
-    pending = ends[::-1]
-    while pending:
-        name = pending.pop()
-        if name in opened:
-            order.setdefault(name)
-            continue
-        opened.add(name)
-        pending.append(name)  # its turn comes again once its sources stand
-        pending.extend(s for s in reversed(sources[name]) if s not in opened)
-    return list(order)
-
-
-def _histories(node: Any) -> Iterator[str]:
-    """Yield the layer names of the Keras tensors inside a serialised call."""
-    if isinstance(node, dict):
-        if node.get("class_name") == "__keras_tensor__":
-            yield node["config"]["keras_history"][0]
-        else:
-            for value in node.values():
-                yield from _histories(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _histories(value)
+def _by_layer(net: Network) -> dict[str, list[str]]:
+    """Return the calls of each layer; a layer stands where its last call does."""
+    found: dict[str, list[str]] = {}
+    for name, call in net.calls.items():
+        found[call.layer.name] = [*found.pop(call.layer.name, []), name]
+    return found
 
 
 def taps(model: keras.Model) -> dict[int, str]:
@@ -199,31 +174,27 @@ def taps(model: keras.Model) -> dict[int, str]:
     Returns:
         Stride to layer name, strides ascending: ``{2: "conv1_relu", 4: ...}``.
     """
-    sources, strides, layers = links(model), layer_strides(model), _layers(model)
-    reached = max((_ancestors(end, sources) for end in _ends(model)), key=len)
-    order = [name for name in sources if name in reached]
+    net = _network(model)
+    strides = calls.strides(net)
+    sources = {name: net.sources_of(name) for name in net.calls}
+    bodies = [{end.call} | calls.reachable(sources, end.call) for end in net.outputs]
+    reached = max(bodies, key=len)
+    order = [name for name in net.calls if name in reached]
     place = {name: index for index, name in enumerate(order)}
-    found: dict[int, str] = {}
-    farthest = 0  # how far an edge from an earlier layer reaches
-    reach = {name: place[name] for name in order}
+    reach = dict(place)  # how far an edge from each call reaches
     for name in order:
         for source in sources[name]:
             reach[source] = max(reach[source], place[name])
+    found: dict[int, str] = {}
+    farthest = 0  # of the edges so far
     for name in order:
-        layer = layers[name]
-        tensor = layer.output[0] if isinstance(layer.output, list) else layer.output
+        layer = net.calls[name].layer
         passes = farthest <= place[name]
         farthest = max(farthest, reach[name])
-        if passes and len(tensor.shape) == 4 and type(layer).__name__ not in _SILENT:
-            found[strides[name]] = name
+        if passes and len(net.output_of(name)) == 4 and _counts(layer):
+            found[strides[name]] = layer.name
     return dict(sorted(found.items()))
 
 
-def _ancestors(name: str, sources: dict[str, tuple[str, ...]]) -> set[str]:
-    reached, pending = {name}, [name]
-    while pending:
-        for source in sources[pending.pop()]:
-            if source not in reached:
-                reached.add(source)
-                pending.append(source)
-    return reached
+def _counts(layer: Any) -> bool:
+    return type(layer).__name__ not in _SILENT

@@ -1,9 +1,17 @@
-"""The catalogue of the zoo: pure data, one entry per builder; imports no Keras."""
+"""The catalogue of the zoo: pure data, one entry per builder.
+
+Imports no Keras before `Entry.load` is called.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-from typing import NamedTuple
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Variant(NamedTuple):
@@ -33,6 +41,14 @@ class Entry(NamedTuple):
     def default(self) -> str:
         """Name of the default variant."""
         return next(iter(self.variants))
+
+    def load(self) -> Callable[..., keras.Model]:
+        """Import the builder, and with it Keras, and return it."""
+        module, function = self.builder.split(":")
+        build: Callable[..., keras.Model] = getattr(
+            importlib.import_module(module), function
+        )
+        return build
 
 
 _LENET = (
@@ -88,6 +104,12 @@ _UNET = (
     2015,
     "U-Net: Convolutional Networks for Biomedical Image Segmentation",
     "arXiv:1505.04597",
+)
+_MINI_INCEPTION = (
+    "Zhang, Bengio, Hardt, Recht, Vinyals",
+    2017,
+    "Understanding deep learning requires rethinking generalization",
+    "arXiv:1611.03530; half: no paper",
 )
 _MINI_VGG = (
     "Rosebrock",
@@ -174,7 +196,7 @@ _ENTRIES = (
     _entry("mini_vgg", "miniatures", _MINI_VGG, {
         "rosebrock": Variant(_SMALL,          8,   2_169_770,   2_171_178,      26_579_968),
     }, classes=10),
-    _entry("mini_inception", "miniatures", _GOOGLENET, {
+    _entry("mini_inception", "miniatures", _MINI_INCEPTION, {
         "half":      Variant(_SMALL,          8,   1_475_418,   1_482_570,     363_140_096),
         "zhang2017": Variant((28, 28, 3),     8,   1_652_826,   1_656_250,     204_219_680),
     }, classes=10),

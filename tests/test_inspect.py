@@ -130,7 +130,12 @@ def test_branches_stand_one_to_a_line():
 
 
 def test_middle_flow_is_one_box():
-    nodes = {node.name: node for node in model_graph(build("xception")).nodes}
+    model = build("xception")
+    nodes = {node.name: node for node in model_graph(model).nodes}
+    arrow = " \N{RIGHTWARDS ARROW} "
+    assert nodes["middle_block5..12"].gist == (
+        f"3x3 separable conv 728{arrow}3x3 728{arrow}3x3 728",
+    )
     assert nodes["middle_block5..12"].repeats == 8
     assert nodes["middle_block5..12"].lines[0] == "ReLU, 3x3 separable conv 728, BN  x3"
 
@@ -314,19 +319,21 @@ def test_dot_on_the_path_is_preferred(works, tmp_path, monkeypatch):
 
 def test_unknown_words_are_answered_with_the_valid_ones(tmp_path):
     model = small()
-    with pytest.raises(ValueError, match=r"level must be one of .*'block'.*'blocks'"):
-        plot_model(model, level="blocks")
-    with pytest.raises(ValueError, match=r"level must be one of .*'rows'"):
-        summary(model, level="rows")
-    with pytest.raises(ValueError, match=r"rankdir must be one of .*'TB'.*'tb'"):
+    for explain in (plot_model, summary, model_graph):
+        with pytest.raises(ValueError, match=r"level='blocks' .* did you mean 'block'"):
+            explain(model, level="blocks")
+        with pytest.raises(ValueError, match=r"'rows' .*: 'stage', 'block', 'layer'\."):
+            explain(model, level="rows")
+    with pytest.raises(ValueError, match=r"rankdir='tb' .*: 'TB', 'BT', 'LR', 'RL'\."):
         plot_model(model, rankdir="tb")
-    with pytest.raises(ValueError, match=r"dpi must be a whole number .* found 0"):
-        plot_model(model, dpi=0)
+    for dpi in (0, True, 96.0):
+        with pytest.raises(ValueError, match=rf"dpi must be a whole .* found {dpi}\."):
+            plot_model(model, dpi=dpi)
     with pytest.raises(ValueError, match=r"must end in one of \.svg.*found '\.jpg'"):
         plot_model(model, tmp_path / "model.jpg")
-    with pytest.raises(ValueError, match=r"found 'no suffix'"):
+    with pytest.raises(ValueError, match=r"found no suffix"):
         plot_model(model).save(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"kind must be svg, png, pdf or dot"):
+    with pytest.raises(ValueError, match=r"kind='gif' .*: 'svg', 'png', 'pdf', 'dot'"):
         plot_model(model).render("gif")
     assert not list(tmp_path.iterdir())
 

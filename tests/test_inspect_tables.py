@@ -5,17 +5,20 @@ import json
 
 import keras
 import pytest
+from foreign_nets import FOREIGN, application, nested, repeated
 from keras import layers
 from rich.console import Console
 
 import convzoo
-from convzoo.anatomy import layer_strides
+from convzoo.calls import network
+from convzoo.catalog import CATALOG
 from convzoo.deferred import without_weights
 from convzoo.inspect import operations
-from convzoo.inspect.calls import network, strides
 from convzoo.inspect.cost import macs
 from convzoo.inspect.graph import model_graph
+from convzoo.inspect.plot import plot_model
 from convzoo.inspect.tables import summary
+from convzoo.terminal import print_models
 
 LEVELS = ("stage", "block", "layer")
 
@@ -23,11 +26,6 @@ LEVELS = ("stage", "block", "layer")
 def build(name, **options):
     with without_weights():
         return getattr(convzoo, name)(**options)
-
-
-def application(name):
-    with without_weights():
-        return getattr(keras.applications, name)(weights=None)
 
 
 def small(blocks=3, side=16):
@@ -45,47 +43,6 @@ def small(blocks=3, side=16):
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
     x = layers.Dense(10, activation="softmax", name="head_predictions")(x)
     return keras.Model(image, x, name="small")
-
-
-def repeated():
-    """One dense layer called three times, once on its own output."""
-    shared = layers.Dense(4, name="shared")
-    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
-    total = layers.Add(name="total")([shared(shared(left)), shared(right)])
-    return keras.Model([left, right], total, name="repeated")
-
-
-def nested():
-    """A functional and a Sequential model inside a model; its output is a model's."""
-    image = keras.Input((8, 8, 3))
-    inner = keras.Model(image, layers.Conv2D(4, 3)(image), name="inner")
-    tail = keras.Sequential([keras.Input((6, 6, 4)), layers.Conv2D(2, 3)], name="tail")
-    outer = keras.Input((8, 8, 3), name="image")
-    return keras.Model(outer, [inner(outer), tail(inner(outer))], name="nested")
-
-
-def with_operations():
-    image = keras.Input((8, 8, 3), name="image")
-    doubled = keras.ops.concatenate([image * 2.0, keras.ops.relu(image)], axis=-1)
-    return keras.Model(image, layers.Conv2D(2, 3, name="conv1")(doubled))
-
-
-def sequential():
-    return keras.Sequential(
-        [
-            keras.Input((8, 8, 1)),
-            layers.Conv2D(4, 3),
-            layers.Flatten(),
-            layers.Dense(2),
-        ],
-        name="sequential",
-    )
-
-
-def named_outputs():
-    image = keras.Input((8,), name="image")
-    b, a = layers.Dense(2, name="b1")(image), layers.Dense(3, name="a1")(image)
-    return keras.Model({"image": image}, {"z": a, "first": b})
 
 
 class Same(keras.Model):
@@ -108,9 +65,6 @@ class Projected(keras.Model):
 class Described(Projected):
     def get_config(self):
         return {"units": self.dense.units, "name": self.name}
-
-
-FOREIGN = (repeated, nested, with_operations, sequential, named_outputs)
 
 
 # Counting
@@ -197,30 +151,18 @@ def test_a_layer_that_does_not_describe_itself_is_named():
         macs(model)
 
 
-@pytest.mark.parametrize("name", ["MobileNet", "InceptionV3"])
-def test_strides_agree_with_the_anatomy(name):
-    model = application(name)
-    assert strides(network(model)) == layer_strides(model)
+def test_outputs_of_one_call_are_told_apart():
+    image = keras.Input((4, 8, 3))
+    left, right = keras.ops.split(image, [2], axis=2)
+    wide, narrow = (
+        layers.Conv2DTranspose(5, 1, name=name)(part)
+        for name, part in (("wide", right), ("narrow", left))
+    )
+    found = macs(keras.Model(image, [wide, narrow]))
+    assert (found["wide"], found["narrow"]) == (4 * 6 * 15, 4 * 2 * 15)
 
 
-# Reading a model
-
-
-def test_calls_of_a_shared_layer_are_told_apart():
-    net = network(repeated())
-    found = {name: [t.call for t in call.sources] for name, call in net.calls.items()}
-    assert sorted(found) == ["left", "right", "shared", "shared#2", "shared#3", "total"]
-    assert len(found["total"]) == 2
-    order = list(net.calls)
-    assert all(order.index(s) < order.index(n) for n in found for s in found[n])
-
-
-def test_shapes_of_dictionary_outputs():
-    net = network(named_outputs())
-    assert {(t.call, net.shapes[t]) for t in net.outputs} == {
-        ("a1", (None, 3)),
-        ("b1", (None, 2)),
-    }
+# Models of other people
 
 
 @pytest.mark.parametrize("make", FOREIGN)
@@ -255,7 +197,13 @@ def test_networks_with_other_names_are_drawn_in_order(name, level):
         (layers.DepthwiseConv2D(3), "3x3 depthwise conv", "separable convolution"),
         (
             layers.Conv2DTranspose(4, 2, 2),
-            "2x2 up-conv 4, x2",
+            "2x2 transposed conv 4, up 2",
+            "transposed convolution",
+        ),
+        (layers.Conv1DTranspose(4, 3), "3 transposed conv 4", "transposed convolution"),
+        (
+            layers.Conv2DTranspose(4, 3, (1, 2), activation="tanh"),
+            "3x3 transposed conv 4, up 1x2, tanh",
             "transposed convolution",
         ),
         (layers.UpSampling2D(2), "upsample x2", "upsampling"),
@@ -294,6 +242,15 @@ def test_levels_share_totals(level):
     assert found.totals.parameters == 13_378_280
 
 
+def test_activations_inside_layers_are_told_but_for_relu():
+    operations_of = {row.name: row.operations for row in summary("lenet").rows}
+    arrow = " \N{RIGHTWARDS ARROW} "
+    assert operations_of["c1"] == ("5x5 conv 6, tanh",)
+    assert operations_of["head"] == (f"dense 84, tanh{arrow}dense 10, softmax",)
+    (first, *_) = summary("vgg16", level="block").rows[1:]
+    assert first.operations == (f"3x3 conv 64{arrow}3x3 64{arrow}2x2 max pool /2",)
+
+
 def test_unknown_macs_are_a_dash():
     found = summary("unet")
     assert found.totals.macs is None
@@ -314,6 +271,69 @@ def test_summary_shows_itself():
     assert found._repr_html_().count("<tr>") == len(found.rows) + 2
 
 
+@pytest.mark.parametrize(
+    ("width", "gone"),
+    [
+        (160, ()),
+        (92, ("stride",)),
+        (80, ("stride", "trainable ")),
+        (70, ("stride", "trainable ", "operations")),
+        (40, ("stride", "trainable ", "operations")),
+    ],
+)
+def test_a_narrow_terminal_goes_without_columns(width, gone):
+    screen = Console(file=io.StringIO(), width=width)
+    summary("mobilenet").print(screen)
+    shown = screen.file.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    total = shown[shown.index("total") :]
+    for number in ("4,253,864", "4,231,976", "568,740,352"):
+        assert number in total
+    assert "stage4_block2..6 x5" in shown
+    for title in ("stride", "trainable ", "operations"):
+        assert (title in shown) == (title not in gone)
+    if width >= 70:
+        assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "there", "gone"),
+    [
+        (120, ("Paper", "Input"), ()),
+        (80, ("Input", "32 x 32 x 1"), ("Paper",)),
+        (65, (), ("Paper", "Input")),
+        (20, (), ("Paper", "Input")),
+    ],
+)
+def test_a_narrow_terminal_lists_models_without_columns(width, there, gone):
+    screen = Console(file=io.StringIO(), width=width)
+    print_models(list(CATALOG.values()), {name: ["mnist"] for name in CATALOG}, screen)
+    shown = screen.file.getvalue()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    for text in ("modern", "zhang2017", "61,706", "15,470.3 M", "mnist", *there):
+        assert text in shown
+    assert not [text for text in gone if text in shown]
+    if width >= 65:
+        assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_pipe_gets_every_column(capsys):
+    summary("lenet").print()
+    assert "operations" in (shown := capsys.readouterr().out)
+    assert "dense 84, tanh \N{RIGHTWARDS ARROW} dense 10, softmax" in shown
+    summary("mobilenet").print()
+    assert "stride" in capsys.readouterr().out
+
+
+def test_a_diagram_is_one_line_at_a_prompt():
+    model = small()
+    figure = plot_model(model)
+    boxes = len(figure.graph.nodes)
+    assert boxes > 1
+    assert repr(figure) == f"<Figure 'small': {boxes} boxes>"
+    assert figure._repr_svg_().count("<svg") == 1
+
+
 def test_summary_as_data():
     data = json.loads(json.dumps(summary(small()).to_dict()))
     assert data["totals"]["parameters"] == small().count_params()
@@ -329,7 +349,7 @@ def test_frozen_layers_are_not_trainable():
 
 
 def test_unknown_builder():
-    with pytest.raises(ValueError, match=r"found 'resnet5': did you mean 'resnet50'"):
+    with pytest.raises(ValueError, match=r"model='resnet5' .*did you mean 'resnet50'"):
         summary("resnet5")
-    with pytest.raises(ValueError, match=r"found 'stages'.*choose one of .*'lenet'"):
+    with pytest.raises(ValueError, match=r"model='stages' .*accepted: 'lenet', "):
         summary("stages")

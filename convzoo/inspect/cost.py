@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from convzoo.inspect.calls import Network, Shape, network
+from convzoo.calls import Network, Shape, network
 
 # Weights that are multiplied with the map at every position.
 _MULTIPLIED = ("kernel", "depthwise_kernel", "pointwise_kernel", "prototypes")

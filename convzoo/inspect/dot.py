@@ -7,7 +7,7 @@ from itertools import groupby
 
 import graphviz
 
-from convzoo.inspect.calls import Shape
+from convzoo.calls import Shape
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.operations import KINDS, shape_text
 

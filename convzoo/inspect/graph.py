@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import keras
 
 from convzoo.anatomy import address
+from convzoo.arguments import one_of
+from convzoo.calls import Call, Network, Shape, Tensor, network, reachable
 from convzoo.inspect import operations
-from convzoo.inspect.calls import Call, Network, Shape, Tensor, network
 from convzoo.inspect.lines import gist_of, lines_of, texts_of
-from convzoo.inspect.partition import Groups, acyclic, reachable
+from convzoo.inspect.partition import Groups, acyclic
 
 LEVELS = ("stage", "block", "layer")
 
@@ -50,12 +51,6 @@ class Graph(NamedTuple):
     edges: tuple[Edge, ...]
 
 
-def check_level(level: str) -> None:
-    """Raise ValueError if ``level`` is none of `LEVELS`."""
-    if level not in LEVELS:
-        raise ValueError(f"level must be one of {LEVELS}, found {level!r}.")
-
-
 def model_graph(model: keras.Model, level: str = "block") -> Graph:
     """Gather a model's layers into boxes.
 
@@ -72,7 +67,7 @@ def model_graph(model: keras.Model, level: str = "block") -> Graph:
         ValueError: If ``level`` is another word.
         TypeError: If ``model`` has no graph of layers.
     """
-    check_level(level)
+    one_of("level", level, LEVELS)
     return network_graph(network(model), model.name, level)
 
 
@@ -94,10 +89,10 @@ def _keys(net: Network, level: str) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name, call in net.calls.items():
         auto = _named_by_keras(call)
-        sources = {tensor.call for tensor in call.sources}
+        sources = net.sources_of(name)
         follows = operations.kind(call.layer) in operations.FOLLOWERS
         if auto and follows and len(sources) == 1:
-            (source,) = sources
+            source = sources[0]
             alone = len(net.readers[source]) == 1
             keys[name] = keys[source] if alone else name
         else:

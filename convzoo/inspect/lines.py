@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from convzoo.calls import Network
 from convzoo.inspect import operations
-from convzoo.inspect.calls import Network
 
 _MOST_LINES = 8
-_WIDEST = 60  # characters
+_WIDEST = 72  # characters
+_CONVOLUTION = re.compile(r"( [a-z]+)? conv\b")
 _ARROW = " \N{RIGHTWARDS ARROW} "
 
 
@@ -18,23 +20,15 @@ class Unit(NamedTuple):
     """An operation with what finishes it: convolution, batch norm, activation."""
 
     calls: tuple[str, ...]
-    parts: tuple[str, ...]  # phrases; padding has none
+    before: tuple[str, ...]  # phrases of the activations that lead to it
+    operation: str  # "" while only padding and activations are known
+    after: tuple[str, ...]  # phrases of what finishes it
     kind: str  # of the operation
 
     @property
     def text(self) -> str:
         """The unit on one line."""
-        return ", ".join(self.parts)
-
-    @property
-    def head(self) -> str:
-        """The operation alone."""
-        return self.text.split(", ")[0]
-
-    @property
-    def tail(self) -> str:
-        """What finishes the operation."""
-        return self.text.removeprefix(self.head).removeprefix(", ")
+        return ", ".join((*self.before, self.operation, *self.after))
 
 
 Chain = list[Unit]  # units that only follow each other
@@ -71,11 +65,11 @@ def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
     for calls in blocks:
         chains = _chains(net, calls)
         if len(_entries(net, chains)) >= 3:
-            end = chains[-1][-1].head
+            end = chains[-1][-1].operation
             lines.append(f"{len(_entries(net, chains))} branches{_ARROW}{end}")
         else:
             heads = [
-                unit.head
+                _gist(net, unit)
                 for chain in chains
                 if not _shortcut(net, chain, chains)
                 for unit in chain
@@ -83,6 +77,14 @@ def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
             ]
             lines.append(_chain_line(heads) or chains[-1][-1].text)
     return _short(lines)
+
+
+def _gist(net: Network, unit: Unit) -> str:
+    """Write an operation with the activation inside its layer, unless that is ReLU."""
+    ends = [
+        end for call in unit.calls for end in operations.fused(net.calls[call].layer)
+    ]
+    return ", ".join((unit.operation, *(end for end in ends if "ReLU" not in end)))
 
 
 def _short(lines: Sequence[str]) -> tuple[str, ...]:
@@ -106,13 +108,13 @@ def _short(lines: Sequence[str]) -> tuple[str, ...]:
 
 def _branch_lines(net: Network, chains: Sequence[Chain]) -> list[str]:
     """Write one branch to a line, and once what follows every convolution."""
-    tails = {u.tail for chain in chains for u in chain if "conv" in u.kind}
+    tails = {", ".join(u.after) for chain in chains for u in chain if "conv" in u.kind}
     common = tails.pop() if len(tails) == 1 else ""
 
     def heads(chain: Chain) -> list[str]:
         convs = ["conv" in unit.kind and common for unit in chain]
         pairs = zip(chain, convs, strict=True)
-        return [unit.head if conv else unit.text for unit, conv in pairs]
+        return [unit.operation if conv else unit.text for unit, conv in pairs]
 
     lines, drawn = [], set[str]()
     for chain in chains:
@@ -150,11 +152,12 @@ def _as_joined(net: Network, chains: Sequence[Chain]) -> list[Chain]:
 
 
 def _chain_line(heads: Sequence[str]) -> str:
-    """Join operations by arrows; the word conv is said once."""
-    said, parts = False, []
+    """Join operations by arrows; a convolution like the one before is not named."""
+    said, parts = "", []
     for head in heads:
-        parts.append(head.replace(" conv ", " ") if said else head)
-        said = said or " conv " in head
+        word = _CONVOLUTION.search(head)
+        parts.append(head.replace(said, "", 1) if word and word[0] == said else head)
+        said = word[0] if word else said
     return _ARROW.join(parts)
 
 
@@ -167,7 +170,7 @@ def _shortcut(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:
         if other is not chain and net.readers[other[-1].calls[-1]] == readers
     ]
     added = any(
-        unit.head == "add" and set(unit.calls) & set(readers)
+        unit.operation == "add" and set(unit.calls) & set(readers)
         for other in chains
         for unit in other
     )
@@ -198,8 +201,11 @@ def _chains(net: Network, calls: Sequence[str]) -> list[Chain]:
     chains: list[Chain] = []
     waiting = [len(sources) for sources in before]
     ready = [index for index in reversed(range(len(units))) if not waiting[index]]
-    # What only fits a skip to its place is told after the main way.
-    ready.sort(key=lambda index: units[index].kind != "reshape")
+    steps: dict[int, int] = {}  # to the end of the box
+    for index in reversed(range(len(units))):
+        steps[index] = 1 + max((steps[reader] for reader in after[index]), default=0)
+    # The longest way is told first, what only fits a skip to its place last.
+    ready.sort(key=lambda index: (units[index].kind != "reshape", steps[index]))
     last = -1
     while ready:
         index = ready.pop()
@@ -233,31 +239,37 @@ def _units(net: Network, calls: Sequence[str]) -> list[Unit]:
     units: dict[str, Unit] = {}  # by last call
     leads = _activates_first(net, calls)
     for name in calls:
-        layer = net.calls[name].layer
-        kind = operations.kind(layer)
-        padding = operations.is_padding(layer)
+        unit = _unit(name, net.calls[name].layer, leads)
         sources = [tensor.call for tensor in net.calls[name].sources]
         source = sources[0] if len(sources) == 1 else ""
         before = units.get(source) if len(net.readers.get(source, ())) == 1 else None
-        follows = kind in operations.FOLLOWERS and not (leads and kind == "activation")
-        opens = before is not None and before.kind in ("padding", "leading")
-        phrase = () if padding else (operations.phrase(layer),)
-        kind = "padding" if padding else kind
-        kind = "leading" if leads and kind == "activation" else kind
-        if before and (opens or (follows and before.kind != "padding")):
+        if before and not before.operation:
             del units[source]
-            calls_, parts = (*before.calls, name), (*before.parts, *phrase)
-            units[name] = Unit(calls_, parts, kind if opens else before.kind)
-        else:
-            units[name] = Unit((name,), phrase, kind)
-    return [
-        unit if unit.parts else unit._replace(parts=_pads(net, unit))
-        for unit in units.values()
-    ]
+            joined = (*before.before, *unit.before)
+            unit = unit._replace(calls=(*before.calls, name), before=joined)
+        elif before and unit.kind in operations.FOLLOWERS:
+            del units[source]
+            ends = (*before.after, unit.text)
+            unit = before._replace(calls=(*before.calls, name), after=ends)
+        units[name] = unit
+    return [unit if unit.operation else _bare(net, unit) for unit in units.values()]
 
 
-def _pads(net: Network, unit: Unit) -> tuple[str, ...]:
-    return tuple(operations.phrase(net.calls[call].layer) for call in unit.calls)
+def _unit(name: str, layer: Any, leads: bool) -> Unit:
+    """Return a layer as a unit; of padding and leading activations the beginning."""
+    kind = operations.kind(layer)
+    if operations.is_padding(layer):
+        return Unit((name,), (), "", (), "padding")
+    if leads and kind == "activation":
+        return Unit((name,), (operations.phrase(layer),), "", (), "leading")
+    return Unit((name,), (), operations.operation(layer), operations.fused(layer), kind)
+
+
+def _bare(net: Network, unit: Unit) -> Unit:
+    """Complete a unit of padding and activations that no operation follows."""
+    phrases = [operations.phrase(net.calls[call].layer) for call in unit.calls]
+    kind = "activation" if unit.before else unit.kind
+    return Unit(unit.calls, (), ", ".join(phrases), (), kind)
 
 
 def _activates_first(net: Network, calls: Sequence[str]) -> bool:

@@ -15,8 +15,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
+from convzoo.calls import Shape
 from convzoo.inspect import dot
-from convzoo.inspect.calls import Shape
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Layout, Link, Point, layout
 from convzoo.inspect.operations import KINDS, shape_text

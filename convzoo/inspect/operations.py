@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from convzoo.inspect.calls import Shape
+from convzoo.calls import Shape
 
 # Kinds of operations and their colours; the first kind found names a block of several.
 KINDS = {
@@ -82,13 +82,21 @@ def is_padding(layer: Any) -> bool:
 
 def phrase(layer: Any) -> str:
     """Return a layer's operation in the papers' shorthand: ``3x3 conv 64 /2, ReLU``."""
-    name = type(layer).__name__
-    text = _PHRASES.get(name, _words)(layer)
+    return ", ".join((operation(layer), *fused(layer)))
+
+
+def operation(layer: Any) -> str:
+    """Return a layer's operation without the activation that ends it."""
+    return _PHRASES.get(type(layer).__name__, _words)(layer)
+
+
+def fused(layer: Any) -> tuple[str, ...]:
+    """Return the activation that a layer of another kind ends with, if any."""
     activation = getattr(layer, "activation", None)
-    if name in ("Activation", "ReLU") or activation is None:
-        return text
+    if type(layer).__name__ in ("Activation", "ReLU") or activation is None:
+        return ()
     called = _activation(activation)
-    return text if called == "linear" else f"{text}, {called}"
+    return () if called == "linear" else (called,)
 
 
 def shape_text(shape: Shape) -> str:
@@ -125,7 +133,11 @@ def _convolution(word: str) -> Callable[[Any], str]:
 
 
 def _transposed(layer: Any) -> str:
-    return f"{_size(layer.kernel_size)} up-conv {layer.filters}, x{layer.strides[0]}"
+    line = f"{_size(layer.kernel_size)} transposed conv {layer.filters}"
+    strides = layer.strides
+    if set(strides) == {1}:
+        return line
+    return f"{line}, up {strides[0] if len(set(strides)) == 1 else _size(strides)}"
 
 
 def _upsampling(layer: Any) -> str:

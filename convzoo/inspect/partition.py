@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-from convzoo.inspect.calls import Network
+from convzoo.calls import Network, reachable
 
-Place = TypeVar("Place", str, int)
 Groups = dict[str, tuple[str, ...]]  # name of a box to its calls
 
 
@@ -35,18 +33,6 @@ def acyclic(net: Network, keys: Mapping[str, str]) -> Groups:
     return _sorted(net, groups)
 
 
-def reachable(after: Mapping[Place, Iterable[Place]], start: Place) -> set[Place]:
-    """Return all that can be reached from ``start`` in at least one step."""
-    found: set[Place] = set()
-    pending = list(after.get(start, ()))
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending.extend(after.get(name, ()))
-    return found
-
-
 def _after(net: Network, groups: Groups) -> dict[str, list[str]]:
     """Return the boxes that read each box, in the order of the data."""
     home = {call: name for name, calls in groups.items() for call in calls}
@@ -69,10 +55,7 @@ def _pieces(net: Network, key: str, calls: tuple[str, ...]) -> Groups:
     near = {
         call: [
             other
-            for other in (
-                *net.readers[call],
-                *(tensor.call for tensor in net.calls[call].sources),
-            )
+            for other in (*net.readers[call], *net.sources_of(call))
             if other in inside
         ]
         for call in calls

@@ -13,14 +13,15 @@ from typing import Any, Literal
 import graphviz
 import keras
 
+from convzoo.arguments import one_of, require
 from convzoo.inspect import matplotlib_graph
 from convzoo.inspect.dot import dot_text
-from convzoo.inspect.graph import Graph, check_level, model_graph
+from convzoo.inspect.formats import SUFFIXES, drawing_file
+from convzoo.inspect.graph import LEVELS, Graph, model_graph
 
 Level = Literal["stage", "block", "layer"]
 Rankdir = Literal["TB", "BT", "LR", "RL"]
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot")
 RANKDIRS = ("TB", "BT", "LR", "RL")
 _HINT = (
     "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]', "
@@ -63,7 +64,7 @@ class Figure:
             ValueError: If the suffix is another one.
             OSError: If the file cannot be written.
         """
-        file = _checked(path)
+        file = drawing_file(path)
         _write(file, self.render(file.suffix.lower()[1:]))
 
     def render(self, kind: str) -> bytes:
@@ -72,8 +73,7 @@ class Figure:
         Raises:
             ValueError: If ``kind`` is another word.
         """
-        if f".{kind}" not in SUFFIXES:
-            raise ValueError(f"kind must be svg, png, pdf or dot, found {kind!r}.")
+        one_of("kind", kind, [suffix[1:] for suffix in SUFFIXES])
         if kind == "dot":
             return self.dot.encode()
         # Only of raster images: Graphviz scales an SVG by it twice.
@@ -102,6 +102,11 @@ class Figure:
             rankdir=self.rankdir,
             dpi=dpi,
         )
+
+    def __repr__(self) -> str:
+        """Return one line; all the boxes would flood a Python prompt."""
+        boxes = len(self.graph.nodes)
+        return f"<Figure {self.graph.name!r}: {boxes} box{'es' * (boxes != 1)}>"
 
     def _repr_svg_(self) -> str:
         return self.render("svg").decode()
@@ -149,13 +154,14 @@ def plot_model(
     Example:
         >>> plot_model(resnet50(), "resnet50.svg")  # doctest: +SKIP
     """
-    check_level(level)
-    if rankdir not in RANKDIRS:
-        raise ValueError(f"rankdir must be one of {RANKDIRS}, found {rankdir!r}.")
-    if not isinstance(dpi, int) or dpi < 1:
-        raise ValueError(f"dpi must be a whole number of at least 1, found {dpi!r}.")
+    one_of("level", level, LEVELS)
+    one_of("rankdir", rankdir, RANKDIRS)
+    require(
+        isinstance(dpi, int) and not isinstance(dpi, bool) and dpi >= 1,
+        f"dpi must be a whole number of at least 1, found {dpi!r}.",
+    )
     if to_file is not None:
-        _checked(to_file)
+        drawing_file(to_file)
     graph = model_graph(model, level)
     figure = Figure(graph, show_shapes, show_layer_names, rankdir, dpi)
     if to_file is not None:
@@ -169,16 +175,6 @@ def _has_dot() -> bool:
 
 def _has_pygraphviz() -> bool:
     return importlib.util.find_spec("pygraphviz") is not None
-
-
-def _checked(path: str | os.PathLike[str]) -> Path:
-    file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"The file {str(file)!r} must end in one of {', '.join(SUFFIXES)}, "
-            f"found {file.suffix or 'no suffix'!r}."
-        )
-    return file
 
 
 def _write(file: Path, content: bytes) -> None:

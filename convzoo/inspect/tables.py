@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import html
-import importlib
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import keras
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
+from rich.text import Text
 
-from convzoo.catalog import list_models
+from convzoo import terminal
+from convzoo.arguments import one_of
+from convzoo.calls import Network, Shape, network, strides
+from convzoo.catalog import CATALOG
 from convzoo.deferred import without_weights
-from convzoo.inspect.calls import Network, Shape, network, strides
 from convzoo.inspect.cost import call_macs, parameters, total
-from convzoo.inspect.graph import Node, check_level, network_graph
+from convzoo.inspect.graph import LEVELS, Node, network_graph
 from convzoo.inspect.operations import shape_text
+from convzoo.terminal import Column, fitted, table_of
 
 Level = Literal["stage", "block", "layer"]
 
@@ -82,8 +84,12 @@ class Summary(NamedTuple):
         }
 
     def print(self, console: Console | None = None) -> None:
-        """Write the table to a terminal, or to a rich ``console``."""
-        (console or Console()).print(self.__rich__())
+        """Write the table to the standard output, or to a rich ``console``.
+
+        Numbers are never cut: a narrow terminal goes without the strides, then without
+        the trainable parameters but for their total, then without the operations.
+        """
+        (console or terminal.console()).print(self, crop=False)
 
     def __str__(self) -> str:
         """Return the table as plain text."""
@@ -104,19 +110,22 @@ class Summary(NamedTuple):
         """Return the table as plain text, so that a Python prompt shows it."""
         return str(self)
 
-    def __rich__(self) -> Table:
-        """Return the table for rich."""
-        table = Table(title=self.model, show_footer=True, box=SIMPLE_HEAD)
-        for (title, number), foot in zip(_COLUMNS, self._total_cells(), strict=True):
-            table.add_column(
-                title,
-                footer=foot,
-                justify="right" if number else "left",
-                no_wrap=title != "operations",
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[Table | Text]:
+        """Give rich the table; where the screen is narrow, columns are left out."""
+        width = options.max_width
+        cells = zip(*map(_cells, self.rows), strict=True)
+        columns = [
+            Column(title, each, foot, number, 16 if title == "operations" else None)
+            for (title, number), each, foot in zip(
+                _COLUMNS, cells, self._total_cells(), strict=True
             )
-        for row in self.rows:
-            table.add_row(*(cell.replace("[", r"\[") for cell in _cells(row)))
-        return table
+        ]
+        kept = fitted(columns, width, spare=("stride", "trainable", "operations"))
+        yield table_of(kept, width, title=self.model)
+        if "trainable" not in [column.title for column in kept]:
+            yield Text(f" trainable: {self.totals.trainable:,}")
 
     def _repr_html_(self) -> str:
         def line(cells: list[str], tag: str) -> str:
@@ -163,7 +172,7 @@ def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
         >>> summary("vgg16").totals
         Totals(parameters=138357544, trainable=138357544, macs=15470264320)
     """
-    check_level(level)
+    one_of("level", level, LEVELS)
     if isinstance(model, str):
         model = _built(model)
     net = network(model)
@@ -183,16 +192,9 @@ def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
 
 
 def _built(name: str) -> keras.Model:
-    names = list_models()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 1)
-        advice = f"did you mean {near[0]!r}?" if near else f"choose one of {names}."
-        raise ValueError(
-            f"model must be a keras.Model or a builder, found {name!r}: {advice}"
-        )
+    one_of("model", name, CATALOG)
     with without_weights():
-        built: keras.Model = getattr(importlib.import_module("convzoo"), name)()
-    return built
+        return CATALOG[name].load()()
 
 
 def _row(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 
 Shape = tuple[int | None, ...]
+Place = TypeVar("Place", str, int)
 
 _GROWING = (
     keras.layers.Conv1DTranspose,
@@ -35,7 +36,11 @@ class Call(NamedTuple):
 
 
 class Network(NamedTuple):
-    """All calls of a model in the order of the data, with the shapes between them."""
+    """All calls of a model, with the shapes between them.
+
+    The calls stand in the order of the data: sources first, branches together and in
+    the order of the arguments that they become.
+    """
 
     calls: dict[str, Call]
     shapes: dict[Tensor, Shape]  # with the batch axis; for every tensor that is used
@@ -45,6 +50,10 @@ class Network(NamedTuple):
     def inputs_of(self, name: str) -> list[Shape]:
         """Shapes that a call reads."""
         return [self.shapes[tensor] for tensor in self.calls[name].sources]
+
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """Names of the calls that a call reads, each once."""
+        return tuple(dict.fromkeys(tensor.call for tensor in self.calls[name].sources))
 
     def output_of(self, name: str) -> Shape:
         """Shape of the first tensor of a call that is used."""
@@ -75,7 +84,7 @@ def network(model: keras.Model) -> Network:
             calls[name] = Call(name, layers[entry["name"]], tuple(found))
             shapes.update(found)
     outputs = _outputs(graph, config["output_layers"], layers)
-    calls = _in_order(calls)
+    calls = _in_order(calls, [tensor.call for tensor in outputs])
     return Network(calls, shapes | outputs, tuple(outputs), _readers(calls))
 
 
@@ -93,9 +102,23 @@ def strides(net: Network) -> dict[str, int]:
 
 def step(layer: Any) -> int:
     """Return the stride of a layer's window, or the factor by which it grows a map."""
-    size = getattr(layer, "strides", None) or getattr(layer, "size", 1)
+    size = getattr(layer, "strides", None)
+    if size is None and isinstance(layer, _GROWING):
+        size = layer.size
     first = size[0] if isinstance(size, (tuple, list)) else size
     return first if isinstance(first, int) else 1
+
+
+def reachable(after: Mapping[Place, Iterable[Place]], start: Place) -> set[Place]:
+    """Return all that can be reached from ``start`` in at least one step."""
+    found: set[Place] = set()
+    pending = list(after.get(start, ()))
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending.extend(after.get(name, ()))
+    return found
 
 
 def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
@@ -167,15 +190,15 @@ def _readers(calls: dict[str, Call]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(found) for name, found in readers.items()}
 
 
-def _in_order(calls: dict[str, Call]) -> dict[str, Call]:
-    """Order calls so that sources come first; a shared layer's calls need it."""
+def _in_order(calls: dict[str, Call], ends: list[str]) -> dict[str, Call]:
+    """Order calls depth-first from the outputs; what no output needs comes last."""
     done: dict[str, Call] = {}
-    pending = list(reversed(calls))
+    pending = [*ends, *calls][::-1]
     while pending:
         call = calls[pending[-1]]
         missing = [source.call for source in call.sources if source.call not in done]
         if missing:
-            pending.extend(missing)
+            pending.extend(reversed(missing))
         else:
             done.setdefault(call.name, call)
             pending.pop()

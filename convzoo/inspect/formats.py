@@ -1,0 +1,24 @@
+"""The files that a diagram can be written to; told without importing Keras."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+
+
+def drawing_file(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file whose suffix names a format.
+
+    Raises:
+        ValueError: If the suffix is another one.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in SUFFIXES:
+        found = repr(file.suffix) if file.suffix else "no suffix"
+        raise ValueError(
+            f"The file {os.fspath(path)!r} must end in one of {', '.join(SUFFIXES)}, "
+            f"found {found}."
+        )
+    return file

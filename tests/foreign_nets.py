@@ -1,0 +1,55 @@
+"""Models that are not of the zoo: shared layers, operations, models in models."""
+
+import keras
+from keras import layers
+
+from convzoo.deferred import without_weights
+
+
+def application(name):
+    with without_weights():
+        return getattr(keras.applications, name)(weights=None)
+
+
+def repeated():
+    """One dense layer called three times, once on its own output."""
+    shared = layers.Dense(4, name="shared")
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    total = layers.Add(name="total")([shared(shared(left)), shared(right)])
+    return keras.Model([left, right], total, name="repeated")
+
+
+def nested():
+    """A functional and a Sequential model inside a model; its output is a model's."""
+    image = keras.Input((8, 8, 3))
+    inner = keras.Model(image, layers.Conv2D(4, 3)(image), name="inner")
+    tail = keras.Sequential([keras.Input((6, 6, 4)), layers.Conv2D(2, 3)], name="tail")
+    outer = keras.Input((8, 8, 3), name="image")
+    return keras.Model(outer, [inner(outer), tail(inner(outer))], name="nested")
+
+
+def with_operations():
+    image = keras.Input((8, 8, 3), name="image")
+    doubled = keras.ops.concatenate([image * 2.0, keras.ops.relu(image)], axis=-1)
+    return keras.Model(image, layers.Conv2D(2, 3, name="conv1")(doubled))
+
+
+def sequential():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            layers.Conv2D(4, 3),
+            layers.Flatten(),
+            layers.Dense(2),
+        ],
+        name="sequential",
+    )
+
+
+def named_outputs():
+    image = keras.Input((8,), name="image")
+    b, a = layers.Dense(2, name="b1")(image), layers.Dense(3, name="a1")(image)
+    return keras.Model({"image": image}, {"z": a, "first": b})
+
+
+FOREIGN = (repeated, nested, with_operations, sequential, named_outputs)
