@@ -20,9 +20,13 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(build)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if args:
-            meant = "weights" if isinstance(args[0], (str, os.PathLike)) else None
-            meant = meant or (
-                "input_shape" if isinstance(args[0], tuple) else "classes"
+            guesses = (
+                ("weights", (str, os.PathLike, type(None))),
+                ("include_top", bool),
+                ("input_shape", (tuple, list)),
+            )
+            meant = next(
+                (g for g, kind in guesses if isinstance(args[0], kind)), "classes"
             )
             raise TypeError(
                 f"{build.__name__}() takes keyword arguments only, found {args[0]!r}: "
@@ -32,7 +36,7 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
             if name not in parameters:
                 raise TypeError(
                     f"{build.__name__}() has no argument {name!r}"
-                    f"{near(name, parameters)}; it takes {', '.join(parameters)}."
+                    f"{near(name, parameters)}. It takes {', '.join(parameters)}."
                 )
         return build(*args, **kwargs)
 
@@ -57,5 +61,6 @@ def require(condition: bool, message: str) -> None:
 
 
 def near(name: str, names: Iterable[str]) -> str:
+    """Return a suggestion to append to "... is not known", or nothing."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f", did you mean {close[0]!r}?" if close else ""

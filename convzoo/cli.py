@@ -6,54 +6,71 @@ before a command needs it, so that help and the list appear at once.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
+import click
 
 from convzoo import __version__
+from convzoo.arguments import near, one_of
 from convzoo.catalog import CATALOG, Entry, list_models
-from convzoo.terminal import console, print_models, quiet_keras, with_progress
+from convzoo.inspect.formats import drawing_file
+from convzoo.terminal import print_models, quiet_keras, with_progress
 
 if TYPE_CHECKING:
     import keras
 
+    from convzoo.inspect.plot import Level
     from convzoo.prediction import Outcome
 
-app = typer.Typer(
-    help="The classic convolutional networks, exactly as published, in Keras 3.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+LEVELS = ("stage", "block", "layer")
+
+
+class _Level(click.Choice[str]):
+    """A level; another one is answered in one sentence."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        with _reported():
+            one_of("--level", value, LEVELS)
+        return super().convert(value, param, ctx)
+
+
+class _Count(click.ParamType[int]):
+    """A whole number of at least 1; anything else is answered in one sentence."""
+
+    name = "integer"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> int:
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if count < 1:
+            option = param.opts[0] if param else "The value"
+            _misuse(f"{option} must be a whole number of at least 1, found {value!r}.")
+        return count
+
+
+_argument = click.argument("model", metavar="MODEL")
+_variant = click.option(
+    "--variant", metavar="NAME", help="Variant of the model; else the default one."
 )
-
-
-class Level(StrEnum):
-    """How closely a model is looked at."""
-
-    stage = "stage"
-    block = "block"
-    layer = "layer"
-
-
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Name of a model, see: convzoo list.")
-]
-VariantOption = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Variant of the model; else the default one."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of text."
+)
 
 
 def main() -> None:
@@ -68,48 +85,44 @@ def main() -> None:
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         # The reader has left; Python would complain when it flushes again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"convzoo {__version__}")
-        raise typer.Exit
+class _Group(click.Group):
+    """Commands that Ctrl-C ends without a word."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(130)
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            help="Print the version and exit.",
-        ),
-    ] = False,
-) -> None:
-    pass
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="convzoo %(version)s")
+def app() -> None:
+    """The classic convolutional networks, exactly as published, in Keras 3."""
 
 
 @app.command("list")
-def list_command(
-    pattern: Annotated[
-        str, typer.Argument(help="Only names that match, such as 'resnet*'.")
-    ] = "*",
-    as_json: Json = False,
-) -> None:
-    """List the models, their sizes and their weights."""
+@click.argument("pattern", default="*")
+@_json
+def list_command(pattern: str, as_json: bool) -> None:
+    """List the models, their sizes and their weights.
+
+    PATTERN chooses names, such as 'resnet*'.
+    """
     from convzoo.pretrained.records import list_weights  # noqa: PLC0415
 
     entries = [CATALOG[name] for name in list_models(pattern)]
     if not entries:
-        _misuse(_unknown("model", pattern, CATALOG))
+        _misuse(
+            f"pattern={pattern!r} fits no model{near(pattern, CATALOG)}; "
+            f"existing: {', '.join(CATALOG)}."
+        )
     weights = {entry.name: list_weights(entry.name) for entry in entries}
     if as_json:
         _print_json([_as_data(entry, weights[entry.name]) for entry in entries])
@@ -118,78 +131,115 @@ def list_command(
 
 
 @app.command("summary")
+@_argument
+@_variant
+@click.option(
+    "--level",
+    type=_Level(LEVELS),
+    default="stage",
+    show_default=True,
+    help="What makes a row.",
+)
+@click.option(
+    "--input-shape",
+    metavar="HEIGHTxWIDTHxCHANNELS",
+    help="Size of the image, such as 64x64x3; else the usual one.",
+)
+@click.option("--classes", type=_Count(), help="Number of classes.")
+@_json
 def summary_command(
-    model: Model,
-    variant: VariantOption = None,
-    level: Annotated[Level, typer.Option(help="What makes a row.")] = Level.stage,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHTxWIDTHxCHANNELS",
-            help="Size of the image, such as 64x64x3; else the usual one.",
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(min=1, help="Number of classes.")
-    ] = None,
-    as_json: Json = False,
+    model: str,
+    variant: str | None,
+    level: Level,
+    input_shape: str | None,
+    classes: int | None,
+    as_json: bool,
 ) -> None:
-    """Print a model's table of shapes, sizes and costs."""
+    """Print a model's table of shapes, sizes and costs.
+
+    MODEL is a name that convzoo list shows.
+    """
     _check_model(model, variant)
     shape = _parse_shape(input_shape)
     with _reported(), quiet_keras(f"Building {model}"):
         from convzoo.inspect.tables import summary  # noqa: PLC0415
 
-        table = summary(_structure(model, variant, shape, classes), level=level.value)
+        table = summary(_structure(model, variant, shape, classes), level=level)
     if as_json:
         _print_json(table.to_dict())
     else:
-        table.print(console())
+        table.print()
 
 
 @app.command("plot")
+@_argument
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=click.Path(readable=False),
+    help="File to write; else MODEL.svg.",
+)
+@_variant
+@click.option(
+    "--level",
+    type=_Level(LEVELS),
+    default="block",
+    show_default=True,
+    help="What makes a box.",
+)
 def plot_command(
-    model: Model,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write; else MODEL.svg."
-        ),
-    ] = None,
-    variant: VariantOption = None,
-    level: Annotated[Level, typer.Option(help="What makes a box.")] = Level.block,
+    model: str, output: str | None, variant: str | None, level: Level
 ) -> None:
-    """Draw a model into a file; its suffix gives the format."""
+    """Draw a model into a file; its suffix gives the format.
+
+    MODEL is a name that convzoo list shows.
+    """
     _check_model(model, variant)
-    file = output or Path(f"{model}.svg")
+    with _reported():
+        file = drawing_file(f"{model}.svg" if output is None else output)
     with _reported(), quiet_keras(f"Drawing {model}"):
         from convzoo.inspect.plot import plot_model  # noqa: PLC0415
 
-        figure = plot_model(_structure(model, variant), file, level=level.value)
-    typer.echo(f"Wrote {file}")
+        figure = plot_model(_structure(model, variant), file, level=level)
+    click.echo(f"Wrote {file}")
     if figure.hint:
-        typer.echo(figure.hint, err=True)
+        click.echo(figure.hint, err=True)
 
 
 @app.command("predict")
+@click.argument(
+    "images",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(readable=False, path_type=Path),  # told for each image instead
+)
+@click.option("--model", metavar="NAME", help="A model whose weights ship.  [required]")
+@click.option(
+    "--weights", metavar="NAME", help="Its weights; else 'imagenet' or the best."
+)
+@_variant
+@click.option(
+    "--top",
+    type=_Count(),
+    default=5,
+    show_default=True,
+    help="Classes per image.",
+)
+@_json
 def predict_command(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE", help="Image files, or folders of them."),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A model whose weights ship.  [required]"),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Its weights; else 'imagenet' or the best."),
-    ] = None,
-    variant: VariantOption = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes per image.")] = 5,
-    as_json: Json = False,
+    images: tuple[Path, ...],
+    model: str | None,
+    weights: str | None,
+    variant: str | None,
+    top: int,
+    as_json: bool,
 ) -> None:
-    """Name what images show, the most probable classes first."""
+    """Name what images show, the most probable classes first.
+
+    IMAGE is an image file, or a folder of them.
+    """
     from convzoo import prediction  # noqa: PLC0415
     from convzoo.pretrained.records import shipped_models  # noqa: PLC0415
 
@@ -210,12 +260,12 @@ def predict_command(
         outcomes = [outcome if outcome.error else next(named) for outcome in outcomes]
     _print_outcomes(outcomes, as_json)
     if any(outcome.error for outcome in outcomes):
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _misuse(message: str) -> NoReturn:
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)
+    click.echo(f"Error: {message}", err=True)
+    raise click.exceptions.Exit(2)
 
 
 @contextmanager
@@ -224,24 +274,16 @@ def _reported(misuse: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[N
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, misuse) else 1) from None
-
-
-def _unknown(what: str, found: str, known: Iterable[str]) -> str:
-    names = list(known)
-    close = difflib.get_close_matches(found, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    return f"Unknown {what}: {found!r}; existing are {', '.join(names)}{hint}"
+        click.echo(f"Error: {error}", err=True)
+        raise click.exceptions.Exit(2 if isinstance(error, misuse) else 1) from None
 
 
 def _check_model(model: str, variant: str | None) -> None:
     """Refuse an unknown model or variant before Keras is imported."""
-    if model not in CATALOG:
-        _misuse(_unknown("model", model, CATALOG))
-    variants = CATALOG[model].variants
-    if variant is not None and variant not in variants:
-        _misuse(_unknown(f"variant of {model}", variant, variants))
+    with _reported():
+        one_of("model", model, CATALOG)
+        if variant is not None:
+            one_of("variant", variant, CATALOG[model].variants)
 
 
 def _parse_shape(text: str | None) -> tuple[int, int, int] | None:
@@ -265,26 +307,27 @@ def _structure(
 ) -> keras.Model:
     """Build a model without allocating its weights."""
     from convzoo.deferred import without_weights  # noqa: PLC0415
-    from convzoo.prediction import builder  # noqa: PLC0415
 
     with without_weights():
-        return builder(model)(variant=variant, input_shape=input_shape, classes=classes)
+        return CATALOG[model].load()(
+            variant=variant, input_shape=input_shape, classes=classes
+        )
 
 
-def _checked(paths: list[Path]) -> list[Outcome]:
+def _checked(paths: Iterable[Path]) -> list[Outcome]:
     """Return every file, folders opened, with the fault that its header shows."""
-    from convzoo.prediction import Outcome, folder_files  # noqa: PLC0415
+    from convzoo.prediction import Outcome, folder_files, is_folder  # noqa: PLC0415
     from convzoo.pretrained.images import ImageError, check_image  # noqa: PLC0415
 
     checked: list[Outcome] = []
     for path in paths:
         files = [path]
         try:
-            if path.is_dir():
+            if is_folder(path):
                 files, others = folder_files(path)
                 _note_skipped(path, others)
-        except (ImageError, OSError) as error:
-            checked.append(Outcome(path, [], ImageError(str(error))))
+        except ImageError as error:
+            checked.append(Outcome(path, [], error))
             continue
         for file in files:
             try:
@@ -299,7 +342,7 @@ def _note_skipped(folder: Path, others: list[Path]) -> None:
     if others:
         names = ", ".join(path.name for path in others[:3])
         more = ", ..." if len(others) > 3 else ""
-        typer.echo(
+        click.echo(
             f"Note: skipped {len(others)} of the files in {folder}, no images by their "
             f"suffix: {names}{more}",
             err=True,
@@ -311,11 +354,11 @@ def _print_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
         _print_json([_outcome_data(outcome) for outcome in outcomes])
     for image, predictions, error in outcomes:
         if error:
-            typer.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}", err=True)
         elif not as_json:
-            typer.echo(image)
+            click.echo(image)
             for label, _, probability in predictions:
-                typer.echo(f"  {probability:6.1%}  {label}")
+                click.echo(f"  {probability:6.1%}  {label}")
 
 
 def _outcome_data(outcome: Outcome) -> dict[str, Any]:
@@ -326,7 +369,7 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
 
 
 def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2))
+    click.echo(json.dumps(data, indent=2))
 
 
 def _as_data(entry: Entry, weights: list[str]) -> dict[str, Any]:

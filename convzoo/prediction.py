@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,10 +115,11 @@ def expand(images: Images) -> list[OneImage]:
     """Return images one by one, the path of a folder replaced by its image files.
 
     Raises:
-        ImageError: If a folder holds no image files, or an array holds no images.
+        ImageError: If a folder holds no image files or cannot be read, or an array
+            holds no images.
         TypeError: If something is neither a path, an image, an array nor a list.
     """
-    if _is_path(images) and Path(images).is_dir():
+    if _is_path(images) and is_folder(images):
         return list(folder_files(images).images)
     return split(images)
 
@@ -137,10 +137,15 @@ def folder_files(folder: str | os.PathLike[str]) -> Folder:
     Folders inside it are not searched and hidden files not seen.
 
     Raises:
-        ImageError: If there is no image file.
+        ImageError: If there is no image file, or the folder cannot be read.
     """
-    paths = [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
-    files = sorted(path for path in paths if not path.is_dir())
+    try:
+        paths = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise ImageError(
+            f"{os.fspath(folder)!r} cannot be read ({error.strerror or error})."
+        ) from error
+    files = [p for p in paths if not p.name.startswith(".") and not is_folder(p)]
     found: tuple[list[Path], list[Path]] = ([], [])
     for path in files:
         found[path.suffix.lower() not in SUFFIXES].append(path)
@@ -150,6 +155,14 @@ def folder_files(folder: str | os.PathLike[str]) -> Folder:
             "it are not searched."
         )
     return Folder(*found)
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a folder; what may not be looked at counts as a file."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
 
 
 def built(
@@ -171,11 +184,12 @@ def of_model(model: keras.Model) -> Classifier:
         ValueError: If the model does not name the record's classes.
     """
     origin = getattr(model, "origin", None)
-    if origin is None or origin.weights is None:
+    # Weights from a file bear its path instead of a published name.
+    if origin is None or origin.weights not in list_weights(origin.builder):
         raise ValueError(
             f"The model {getattr(model, 'name', model)!r} was not built with published "
             "weights, so its preprocessing and labels are not known: pass a builder's "
-            "name, or a model built with weights=."
+            "name, or a model built with the name of published weights."
         )
     record = find(origin.builder, origin.weights, origin.variant)
     if not origin.include_top or origin.classes != record.classes:
@@ -246,14 +260,7 @@ def _prepared(
 
 @functools.lru_cache(maxsize=1)
 def _build(model: str, weights: str, variant: str | None) -> Classifier:
-    return of_model(builder(model)(weights=weights, variant=variant))
-
-
-def builder(name: str) -> Callable[..., keras.Model]:
-    """Return the function that builds a model of the catalogue."""
-    module, function = CATALOG[name].builder.split(":")
-    build: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return build
+    return of_model(CATALOG[model].load()(weights=weights, variant=variant))
 
 
 def chosen_record(model: str, weights: str | None, variant: str | None) -> Record:
@@ -275,7 +282,7 @@ def chosen_record(model: str, weights: str | None, variant: str | None) -> Recor
 
 def _is_one_image(images: Images) -> bool:
     if _is_path(images):
-        return not Path(images).is_dir()
+        return not is_folder(images)
     several = isinstance(images, (list, tuple)) or getattr(images, "ndim", 2) == 4
     return not several
 

@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO, TypeVar
 
 from convzoo.catalog import Entry, Variant
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 T = TypeVar("T")
 
@@ -77,29 +78,103 @@ def with_progress(items: Iterator[T], total: int) -> Iterator[T]:
             bar.stop()
 
 
-def print_models(entries: list[Entry], weights: dict[str, list[str]]) -> None:
-    """Print the table of ``convzoo list``, a line for each variant."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+class Column(NamedTuple):
+    """A column of a table; lines of a cell are split by newlines."""
 
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("Model", "Paper", "Variants"):
-        table.add_column(heading, no_wrap=heading == "Model")
-    for heading in ("Trainable\nparameters", "Multiply-\naccumulates", "Input"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("Weights")
-    for entry in entries:
-        variants = entry.variants.values()
-        table.add_row(
-            entry.name,
-            f"{entry.authors}, {entry.year}",
-            "\n".join(entry.variants),
-            "\n".join(f"{each.trainable:,}" for each in variants),
-            "\n".join(_millions(each.macs) for each in variants),
-            "\n".join(_size(each) for each in variants),
-            ", ".join(weights[entry.name]) or "-",
+    title: str
+    cells: Sequence[str]
+    foot: str = ""
+    number: bool = False
+    least: int | None = None  # characters to which it may be wrapped; None: never
+
+    @property
+    def widest(self) -> int:
+        """Characters of its longest line."""
+        from rich.cells import cell_len  # noqa: PLC0415
+
+        texts = (self.title, *self.cells, self.foot)
+        return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+    @property
+    def narrowest(self) -> int:
+        """Characters below which it would be cut."""
+        return self.widest if self.least is None else min(self.least, self.widest)
+
+
+def fitted(columns: Sequence[Column], width: int, spare: Sequence[str]) -> list[Column]:
+    """Return the columns without those of ``spare``, in its order, that do not fit."""
+    kept = list(columns)
+    for title in spare:
+        if _width([column.narrowest for column in kept]) <= width:
+            break
+        kept = [column for column in kept if column.title != title]
+    return kept
+
+
+def table_of(columns: Sequence[Column], width: int, title: str | None = None) -> Table:
+    """Return a table in which nothing is cut, wider than ``width`` if need be."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    room = max(0, width - _width([column.narrowest for column in columns]))
+    table = Table(
+        title=None if title is None else escape(title),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        show_footer=any(column.foot for column in columns),
+    )
+    widths = []
+    for column in columns:
+        more = min(room, column.widest - column.narrowest)
+        room -= more
+        widths.append(column.narrowest + more)
+        table.add_column(
+            Text(column.title),
+            Text(column.foot),
+            justify="right" if column.number else "left",
+            width=widths[-1],
+            no_wrap=column.least is None,
         )
-    console().print(table, markup=False)
+    table.width = _width(widths)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Return the width of a table: an edge on each side, two spaces in between."""
+    return sum(widths) + 2 * len(widths)
+
+
+def print_models(
+    entries: list[Entry],
+    weights: dict[str, list[str]],
+    screen: Console | None = None,
+) -> None:
+    """Print the table of ``convzoo list``, a line for each variant."""
+    screen = screen or console()
+    variants = [list(entry.variants.values()) for entry in entries]
+    trainable = [[f"{one.trainable:,}" for one in some] for some in variants]
+    macs = [[_millions(one.macs) for one in some] for some in variants]
+    sizes = [[_size(one) for one in some] for some in variants]
+    columns = [
+        Column("Model", [entry.name for entry in entries]),
+        Column("Paper", [f"{e.authors}, {e.year}" for e in entries], least=20),
+        Column("Variants", _lines(list(entry.variants) for entry in entries)),
+        Column("Trainable\nparameters", _lines(trainable), number=True),
+        Column("Multiply-\naccumulates", _lines(macs), number=True),
+        Column("Input", _lines(sizes), number=True),
+        Column("Weights", [", ".join(weights[e.name]) or "-" for e in entries]),
+    ]
+    kept = fitted(columns, screen.width, spare=("Paper", "Input"))
+    screen.print(table_of(kept, screen.width), crop=False)
+
+
+def _lines(cells: Iterable[list[str]]) -> list[str]:
+    return ["\n".join(lines) for lines in cells]
 
 
 def console() -> Console:
@@ -107,7 +182,8 @@ def console() -> Console:
     from rich.console import Console  # noqa: PLC0415
 
     stdout = Console()
-    stdout.width = stdout.width if stdout.is_terminal else WIDTH
+    if not (stdout.is_terminal or stdout.is_jupyter):
+        stdout.width = WIDTH
     return stdout
 
 

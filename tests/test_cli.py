@@ -1,6 +1,8 @@
+import functools
 import io
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
@@ -10,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 import convzoo
 from convzoo.catalog import CATALOG
@@ -25,17 +27,16 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def start(*arguments, **options):
+def start(*arguments, stderr=subprocess.PIPE, before=()):
     """Run the command as its own process, its environment asking for no log level."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("TF_CPP")}
     return subprocess.Popen(
-        [sys.executable, "-m", "convzoo", *map(str, arguments)],
+        [*before, sys.executable, "-m", "convzoo", *map(str, arguments)],
         cwd=ROOT,
         env=clean,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
-        **options,
     )
 
 
@@ -85,7 +86,7 @@ class TestList:
     def test_no_match(self):
         result = run("list", "rsnet50")
         assert result.exit_code == 2
-        one_line(result, "'rsnet50'", "did you mean 'resnet50'?")
+        one_line(result, "'rsnet50' fits no model, did you mean 'resnet50'?")
 
 
 class TestHelp:
@@ -117,6 +118,16 @@ class TestMisuse:
             (("plot", "lenett"), "did you mean 'lenet'?"),
             (("summary", "resnet50", "--variant", "v15"), "did you mean 'v1.5'?"),
             (("summary", "lenet", "--input-shape", "64x64"), "found '64x64'"),
+            (
+                ("summary", "lenet", "--classes", "0"),
+                "--classes must .*1, found '0'.",
+            ),
+            (("summary", "lenet", "--level", "blok"), "--level='blok' .*an 'block'?"),
+            (("plot", "lenet", "--level", "neuron"), "accepted: 'stage', 'block', "),
+            (("plot", "lenet", "-o", "a.docx"), "'a.docx' must .*, found '.docx'."),
+            (("plot", "lenet", "-o", ""), "'' must .*.dot, found no suffix."),
+            (("predict", "--top", "x", "a.png"), "--top must be .*1, found 'x'."),
+            (("predict", "--top", "0", "a.png"), "--top must be .*1, found '0'."),
             (("predict", "--model", "lenett", "a.png"), "did you mean 'lenet'?"),
             (("predict", "--model", "vgg16", "a.png"), "models with weights: lenet"),
             (("predict", "--model", "lenet", "--weights", "mnit", "a.png"), "'mnist'?"),
@@ -126,15 +137,13 @@ class TestMisuse:
     def test_one_line_with_what_is_accepted(self, arguments, words):
         result = run(*arguments)
         assert result.exit_code == 2
-        one_line(result, words)
+        one_line(result, *words.split(".*"))
 
     @pytest.mark.parametrize(
         "arguments",
         [
             ("predict", "--model", "lenet"),
-            ("predict", "--model", "lenet", "--top", "0", "a.png"),
-            ("summary", "lenet", "--classes", "0"),
-            ("plot", "lenet", "--level", "neuron"),
+            ("predict", "--model", "lenet", "--tops", "1", "a.png"),
             ("train",),
         ],
     )
@@ -272,6 +281,31 @@ class TestProcess:
             assert best["index"] == int(name[0])
             assert 1 >= best["probability"] > second["probability"] >= 0
 
+    def test_what_may_not_be_read_is_listed_beside_the_good(self, tmp_path):
+        before = permissions_bind()
+        locked = tmp_path / "locked"
+        locked.mkdir()
+        for name in ("7.png", "secret.png", "locked/1.png"):
+            shutil.copy(EXAMPLES / "7.png", tmp_path / name)
+        names = ("7.png", "secret.png", "locked", "locked/1.png")
+        paths = [tmp_path / name for name in names]
+        (tmp_path / "secret.png").chmod(0)
+        locked.chmod(0)
+        try:
+            code, output, errors = finish(
+                start("predict", "--model", "lenet", *paths, before=before)
+            )
+        finally:
+            locked.chmod(0o700)
+        assert code == 1
+        assert output.splitlines()[0] == str(paths[0])
+        assert output.splitlines()[1].split()[1] == "7"
+        secret, folder, inside = errors.splitlines()
+        denied = "cannot be read (Permission denied)"
+        assert secret.startswith(f"Error: {str(paths[1])!r} {denied}; accepted is")
+        assert folder == f"Error: {str(paths[2])!r} {denied}."
+        assert inside.startswith(f"Error: {str(paths[3])!r} {denied}; accepted is")
+
     def test_predict_prints_text_and_nothing_else(self):
         code, output, errors = finish(
             start("predict", "--model", "lenet", "--top", 1, EXAMPLES / "7.png")
@@ -282,10 +316,10 @@ class TestProcess:
         assert best.split()[1] == "7"
         assert best.split()[0].endswith("%")
 
-    @pytest.mark.parametrize("argument", ["--help", "list"])
-    def test_start_is_instant_and_imports_no_framework(self, argument):
+    @pytest.mark.parametrize("arguments", ["--help", "list", "plot lenet -o a.docx"])
+    def test_start_is_instant_and_imports_no_framework(self, arguments):
         script = (
-            "import sys; sys.argv = ['convzoo', sys.argv[1]]\n"
+            "import sys; sys.argv = ['convzoo', *sys.argv[1].split()]\n"
             "from convzoo.cli import app\n"
             "app(standalone_mode=False)\n"
             "print([m for m in ('keras', 'tensorflow', 'PIL') if m in sys.modules])"
@@ -294,7 +328,7 @@ class TestProcess:
         for _ in range(3):
             before = _cpu_seconds()
             result = subprocess.run(
-                [sys.executable, "-c", script, argument],
+                [sys.executable, "-c", script, arguments],
                 cwd=ROOT,
                 capture_output=True,
                 text=True,
@@ -309,12 +343,48 @@ class TestProcess:
             process.stdout.close()
             assert process.stderr.read() == ""
 
-    def test_ctrl_c_is_quiet(self):
-        process = start("predict", "--model", "lenet", *[EXAMPLES] * 50)
-        time.sleep(2)
+    @pytest.mark.parametrize("word", ["Loading lenet", "Classifying"])
+    def test_ctrl_c_is_quiet(self, word):
+        terminal, stderr = pty.openpty()
+        process = start("predict", "--model", "lenet", *[EXAMPLES] * 500, stderr=stderr)
+        os.close(stderr)
+        shown = until(terminal, word)
         process.send_signal(signal.SIGINT)
-        code, output, errors = finish(process)
-        assert (code, output, errors) == (130, "", "")
+        code, output, _ = finish(process)
+        shown += until(terminal)
+        assert (code, output) == (130, "")
+        for complaint in ("Traceback", "Error", "Abort"):
+            assert complaint not in shown
+
+    def test_ctrl_c_is_quiet_before_keras_is_asked_for(self, monkeypatch):
+        interrupt = functools.partial(signal.raise_signal, signal.SIGINT)
+        monkeypatch.setattr("convzoo.cli.list_models", lambda _: interrupt())
+        result = run("list")
+        assert (result.exit_code, result.output) == (130, "")
+
+
+def permissions_bind():
+    """Return what to put before a command so that permissions bind it, even root's."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("permissions do not bind root, and setpriv is not installed")
+    return [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
+
+
+def until(terminal, word="never shown"):
+    """Return what a terminal shows until a word stands there, or to its end."""
+    shown = ""
+    while word not in shown:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the process has gone
+            break
+        if not part:
+            break
+        shown += part.decode()
+    return shown
 
 
 def _cpu_seconds():

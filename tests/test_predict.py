@@ -203,6 +203,12 @@ class TestMisuse:
         with pytest.raises(ValueError, match="was not built with published weights"):
             convzoo.predict(SEVEN, random_lenet.model)
 
+    def test_weights_from_a_file_know_no_labels(self, random_lenet, tmp_path):
+        random_lenet.model.save_weights(tmp_path / "m.weights.h5")
+        model = convzoo.lenet(weights=tmp_path / "m.weights.h5")
+        with pytest.raises(ValueError, match="was not built with published weights"):
+            convzoo.predict(SEVEN, model)
+
     def test_what_is_no_image_is_told_before_a_model_is_built(self):
         with pytest.raises(TypeError, match="found int"):
             convzoo.predict(5, "lenet")
