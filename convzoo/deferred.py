@@ -1,7 +1,8 @@
-"""Build models without allocating their weights."""
+"""Build models without allocating their weights, and models a thousand layers deep."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,3 +28,14 @@ def without_weights() -> Iterator[None]:
             yield
     finally:
         global_state.set_global_attribute(_PENDING, waiting)
+
+
+@contextmanager
+def deep_graphs() -> Iterator[None]:
+    """Let Keras, which walks a graph by recursion, take networks of 1,202 layers."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)

@@ -12,7 +12,7 @@ from small_nets import equal, refused, tiny
 
 from convzoo import lenet, load_weights, save_weights
 from convzoo.models.plan import Origin
-from convzoo.pretrained.loading import metadata
+from convzoo.pretrained.files import metadata
 from convzoo.pretrained.records import (
     RECORDS,
     find,
@@ -113,7 +113,7 @@ def test_names_are_resolved_by_the_models_origin(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"no weight file 'mnist', .* weights_info\("):
         load_weights(model, "mnist")
     object.__setattr__(model, "origin", Origin("lenet", "modern", {}, 10, True, None))
-    with pytest.raises(ValueError, match=r"weights of lenet: 'minst'; .* mean 'mnist'"):
+    with pytest.raises(ValueError, match=r"weights='minst' .* mean 'mnist'"):
         load_weights(model, "minst")
     with pytest.raises(
         FileNotFoundError, match=r"There is no weight file minst\.keras"
@@ -132,19 +132,20 @@ def test_lists_and_lookups():
     assert weights_info("lenet", "mnist", "paper").variant == "paper"
     assert find("lenet", "mnist", options={"other": 1}).variant == "modern"
     for call, message in (
-        (lambda: list_weights("lennet"), r"Unknown model: 'lennet'; .* mean 'lenet'\?"),
-        (
-            lambda: find("lennet", "mnist"),
-            r"Unknown model: 'lennet'; .* mean 'lenet'\?",
-        ),
+        (lambda: list_weights("lennet"), r"model='lennet' .* you mean 'lenet'\?"),
+        (lambda: find("lennet", "mnist"), r"model='lennet' .* you mean 'lenet'\?"),
         (
             lambda: find("vgg16", "imagenet"),
             r"No weights are published for vgg16, .* exist for 'lenet'",
         ),
-        (lambda: find("lenet", "imagenet"), r"Unknown weights of lenet: 'imagenet'; "),
+        (
+            lambda: find("lenet", "imagenet"),
+            r"weights='imagenet' is not known; accepted: 'mnist'\.",
+        ),
         (
             lambda: find("lenet", "mnist", "papers"),
-            r"variant of the weights lenet/mnist: 'papers'; .* 'paper'\?",
+            r"variant='papers' has no weights lenet/mnist, did you mean 'paper'\?; "
+            r"they exist for 'modern', 'paper'\.",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -25,7 +25,7 @@ from small_nets import (
 from convzoo import lenet, load_model, load_weights, save_weights
 from convzoo.models.plan import Origin
 from convzoo.pretrained import files
-from convzoo.pretrained.loading import metadata
+from convzoo.pretrained.files import metadata
 
 
 def test_saving_is_deterministic_and_readable_by_others(tmp_path):
@@ -71,7 +71,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
 def test_saving_refuses_what_could_not_be_loaded(tmp_path):
     model = tiny()
     with pytest.raises(
-        ValueError, match=r"layout must be one of 'convzoo', found 'tim'"
+        ValueError, match=r"layout='tim' is not known; accepted: 'convzoo'"
     ):
         save_weights(model, tmp_path / "a.safetensors", layout="tim")
     with pytest.raises(ValueError, match=r"must end in \.safetensors, found .*a\.h5"):

@@ -19,7 +19,8 @@ from small_nets import (
 from convzoo import lenet, load_weights, save_weights
 from convzoo.models.plan import Origin
 from convzoo.pretrained import files
-from convzoo.pretrained.loading import adapt_channels, metadata
+from convzoo.pretrained.files import metadata
+from convzoo.pretrained.loading import adapt_channels
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -104,7 +105,7 @@ def test_a_freshly_built_zoo_model_comes_back(tmp_path):
         load_weights(other, path)
         assert equal(model, other)
         facts = {"builder": "lenet", "variant": variant, "options": {}, "classes": 10}
-        assert metadata(path) == facts
+        assert metadata(path) == {**facts, "input_shape": [32, 32, 1]}
 
 
 def test_a_bad_last_array_changes_nothing(tmp_path):

@@ -36,7 +36,7 @@ KERAS = Norm(1e-3, 0.99)
 KERAS_UNSCALED = Norm(1e-3, 0.99, scale=False)  # InceptionV3 as released
 TORCH = Norm(1e-5, 0.9)
 TORCH_WIDE = Norm(1e-3, 0.9)  # torchvision's GoogLeNet and InceptionV3
-CAFFE = Norm(1e-5, 0.9)  # the authors' ResNet
+RESNET = Norm(1e-5, 0.9)  # epsilon of the authors' release, momentum as in PyTorch
 
 
 def initializer(kind: str, **config: Any) -> Initializer:
@@ -174,22 +174,16 @@ def max_pool(
     Returns:
         (batch, height', width', channels).
     """
-    odd = {side and side % 2 for side in x.shape[1:3]}
     if padding == "ceil" and size == 2:
         padding = "same"
-    if padding == "ceil" and len(odd) == 1 and None not in odd:
-        # Of even sides the last square overhangs by one pixel, of odd sides none does.
-        padding = "valid" if odd == {1} else "same"
-    if padding == "symmetric" and odd == {1}:
-        padding = "same"
+    if padding == "ceil":
+        # A row of zeros behind the end: read by the last square of even sides only.
+        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
+        padding = "valid"
     if padding == "symmetric":
         # Keras pads even sides at the end only, so pool at every pixel, then pick.
         x = layers.MaxPooling2D(size, 1, "same", name=f"{name}_dense")(x)
         size, padding = 1, "valid"
-    if padding == "ceil":
-        # A row of zeros after the end: read by the last square of even sides only.
-        x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pad")(x)
-        padding = "valid"
     if isinstance(padding, int):
         x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
         padding = "valid"

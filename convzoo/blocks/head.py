@@ -71,6 +71,7 @@ def auxiliary_2014(
     activation: Activation = "softmax",
     conv: Conv = convolution,
     weights: Initializer = "glorot_uniform",
+    hidden_bias: Initializer = "zeros",
     name: str,
 ) -> Tensor:
     """Score the classes halfway up GoogLeNet (arXiv:1409.4842, section 5).
@@ -85,6 +86,7 @@ def auxiliary_2014(
         activation: Of the scores; None for logits.
         conv: `convolution` with its norm and initialiser bound.
         weights: Initialiser of the dense kernels.
+        hidden_bias: Initialiser of the hidden layer's bias.
         name: Prefix of the layers' names.
 
     Returns:
@@ -94,7 +96,11 @@ def auxiliary_2014(
     x = conv(x, 128, 1, name=f"{name}_1x1")
     x = layers.Flatten(name=f"{name}_flatten")(x)
     x = layers.Dense(
-        1024, activation="relu", kernel_initializer=weights, name=f"{name}_fc"
+        1024,
+        activation="relu",
+        kernel_initializer=weights,
+        bias_initializer=hidden_bias,
+        name=f"{name}_fc",
     )(x)
     x = drop(x, dropout, name=f"{name}_dropout")
     return layers.Dense(

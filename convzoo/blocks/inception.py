@@ -45,7 +45,7 @@ def inception(
     """Concatenate four branches: 1x1, 3x3, 5x5 and pool (2014, Figure 2(b)).
 
     Args:
-        x: (batch, height, width, channels), not negative.
+        x: (batch, height, width, channels).
         n1x1: Filters of the 1x1 branch; this and the next five are the paper's columns.
         n3x3_reduce: Filters of the 1x1 before the 3x3.
         n3x3: Filters of the 3x3.

@@ -13,13 +13,13 @@ from typing import Literal
 
 from keras import layers
 
-from convzoo.blocks.convolution import CAFFE, HE_NORMAL, Conv, Tensor, convolution
+from convzoo.blocks.convolution import HE_NORMAL, RESNET, Conv, Tensor, convolution
 from convzoo.layers import PaddedShortcut
 
 Branch = Callable[..., Tensor]  # `bottleneck` or `basic`, some keywords bound
 Shortcut = Callable[..., Tensor]  # `projection` or `padded`
 
-_CONV = partial(convolution, norm=CAFFE, initializer=HE_NORMAL)
+_CONV = partial(convolution, norm=RESNET, initializer=HE_NORMAL)
 
 
 def bottleneck(

@@ -22,7 +22,8 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
+from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 GAUSSIAN = initializer("RandomNormal", stddev=0.01)
 # PyTorch's default for convolutions and dense layers: uniform in +-1 / sqrt(fan-in).
@@ -56,7 +57,8 @@ def alexnet(
 
     ``variant="torch"``, 61,100,840 parameters, is torchvision's network after "One
     weird trick": one tower of 64-192-384-256-256 maps, no normalisation, 224 pixels. It
-    differs from torchvision in that biases start at 0, not uniform.
+    differs from torchvision in that biases start at 0, not uniform, and that the top
+    has no adaptive pool, so that another input size makes another fc6.
 
     Args:
         weights: None (random: the paper's initialisation), or a path.
@@ -90,25 +92,27 @@ def alexnet(
 
 def _paper(plan: Plan) -> keras.Model:
     conv = partial(convolution, initializer=GAUSSIAN)
+    first = partial(conv, strides=4, padding="valid")
     biased = partial(conv, bias_initializer="ones")
-    x = plan.image()  # .............................................. 227 x 227 x   3
-    a, b = _both(
-        conv, x, x, 48, 11, strides=4, padding="valid", name="conv1"
-    )  # 55 x 96
-    a, b = LocalResponseNormalization(name="conv1_lrn")([a, b])
-    a, b = _both(max_pool, a, b, 3, 2, name="pool1")  # ................  27 x  27 x  96
-    a, b = _both(biased, a, b, 128, 5, name="conv2")  # ................  27 x  27 x 256
-    a, b = LocalResponseNormalization(name="conv2_lrn")([a, b])
-    a, b = _both(max_pool, a, b, 3, 2, name="pool2")  # ................  13 x  13 x 256
-    x = layers.Concatenate(name="conv3_concat")([a, b])  # the towers meet
-    a, b = _both(conv, x, x, 192, 3, name="conv3")  # ..................  13 x  13 x 384
-    a, b = _both(biased, a, b, 192, 3, name="conv4")  # ................  13 x  13 x 384
-    a, b = _both(biased, a, b, 128, 3, name="conv5")  # ................  13 x  13 x 256
+    lrn = LocalResponseNormalization
+    # fmt: off
+    x = plan.image()                                      # 227 x 227 x   3
+    a, b = _both(first, x, x, 48, 11, name="conv1")       #  55 x  55 x  48 twice
+    a, b = lrn(name="conv1_lrn")([a, b])
+    a, b = _both(max_pool, a, b, 3, 2, name="pool1")      #  27 x  27 x  48 twice
+    a, b = _both(biased, a, b, 128, 5, name="conv2")      #  27 x  27 x 128 twice
+    a, b = lrn(name="conv2_lrn")([a, b])
+    a, b = _both(max_pool, a, b, 3, 2, name="pool2")      #  13 x  13 x 128 twice
+    x = layers.Concatenate(name="conv3_concat")([a, b])   # the towers meet
+    a, b = _both(conv, x, x, 192, 3, name="conv3")        #  13 x  13 x 192 twice
+    a, b = _both(biased, a, b, 192, 3, name="conv4")      #  13 x  13 x 192 twice
+    a, b = _both(biased, a, b, 128, 3, name="conv5")      #  13 x  13 x 128 twice
     x = layers.Concatenate(name="conv5_concat")([a, b])
-    x = max_pool(x, 3, 2, name="pool5")  # ............................   6 x   6 x 256
+    x = max_pool(x, 3, 2, name="pool5")                   #   6 x   6 x 256
+    # fmt: on
     if plan.include_top:
         dense = partial(_dense, bias="ones", weights=GAUSSIAN)
-        x = plan.flatten(x)  # .................. 9216
+        x = plan.flatten(x)
         x = dense(x, 4096, name="head_fc6")
         x = drop(x, plan.rate(0.5), name="head_dropout6")
         x = dense(x, 4096, name="head_fc7")
@@ -119,18 +123,20 @@ def _paper(plan: Plan) -> keras.Model:
 
 def _torch(plan: Plan) -> keras.Model:
     conv = partial(convolution, initializer=TORCH_UNIFORM)
-    x = plan.image()  # .............................................. 224 x 224 x   3
-    x = conv(x, 64, 11, strides=4, padding=2, name="conv1")  # ........  55 x  55 x  64
-    x = max_pool(x, 3, 2, name="pool1")  # ............................  27 x  27 x  64
-    x = conv(x, 192, 5, name="conv2")  # ..............................  27 x  27 x 192
-    x = max_pool(x, 3, 2, name="pool2")  # ............................  13 x  13 x 192
-    x = conv(x, 384, 3, name="conv3")  # ..............................  13 x  13 x 384
-    x = conv(x, 256, 3, name="conv4")  # ..............................  13 x  13 x 256
-    x = conv(x, 256, 3, name="conv5")  # ..............................  13 x  13 x 256
-    x = max_pool(x, 3, 2, name="pool5")  # ............................   6 x   6 x 256
+    # fmt: off
+    x = plan.image()                                        # 224 x 224 x   3
+    x = conv(x, 64, 11, strides=4, padding=2, name="conv1") #  55 x  55 x  64
+    x = max_pool(x, 3, 2, name="pool1")                     #  27 x  27 x  64
+    x = conv(x, 192, 5, name="conv2")                       #  27 x  27 x 192
+    x = max_pool(x, 3, 2, name="pool2")                     #  13 x  13 x 192
+    x = conv(x, 384, 3, name="conv3")                       #  13 x  13 x 384
+    x = conv(x, 256, 3, name="conv4")                       #  13 x  13 x 256
+    x = conv(x, 256, 3, name="conv5")                       #  13 x  13 x 256
+    x = max_pool(x, 3, 2, name="pool5")                     #   6 x   6 x 256
+    # fmt: on
     if plan.include_top:
         dense = partial(_dense, weights=TORCH_UNIFORM)
-        x = plan.flatten(x)  # .................. 9216
+        x = plan.flatten(x)
         x = drop(x, plan.rate(0.5), name="head_dropout6")  # before, not after, as there
         x = dense(x, 4096, name="head_fc6")
         x = drop(x, plan.rate(0.5), name="head_dropout7")

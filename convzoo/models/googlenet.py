@@ -15,6 +15,7 @@ from convzoo.blocks.convolution import (
     TORCH_WIDE,
     Activation,
     Conv,
+    Initializer,
     Tensor,
     convolution,
     initializer,
@@ -23,7 +24,8 @@ from convzoo.blocks.convolution import (
 from convzoo.blocks.head import auxiliary_2014
 from convzoo.blocks.inception import inception
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
+from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 class Module(NamedTuple):
@@ -54,15 +56,41 @@ TABLE1 = (
 # fmt: on
 SIDE_HEADS = {"inception_4a": "aux1", "inception_4d": "aux2"}
 
-PAPER_CONV = partial(
-    convolution,
-    initializer="lecun_uniform",
-    bias_initializer=initializer("Constant", value=0.2),
+
+class Dialect(NamedTuple):
+    """What the two variants do differently."""
+
+    conv: Conv
+    dense: Initializer  # of the dense kernels
+    dense_bias: Initializer  # of the side heads' hidden layers
+    dropout: float
+    side: int  # kernel of the "5x5" branch
+    pool4: int  # side of the fourth pool
+    lrn: bool
+
+
+PAPER = Dialect(
+    conv=partial(
+        convolution,
+        initializer="lecun_uniform",
+        bias_initializer=initializer("Constant", value=0.2),
+    ),
+    dense="lecun_uniform",
+    dense_bias=initializer("Constant", value=0.2),
+    dropout=0.4,
+    side=5,
+    pool4=3,
+    lrn=True,
 )
-TORCH_CONV = partial(
-    convolution,
-    norm=TORCH_WIDE,
-    initializer=initializer("TruncatedNormal", stddev=0.01),
+TRUNCATED = initializer("TruncatedNormal", stddev=0.01)
+TORCH = Dialect(
+    conv=partial(convolution, norm=TORCH_WIDE, initializer=TRUNCATED),
+    dense=TRUNCATED,
+    dense_bias="zeros",
+    dropout=0.2,
+    side=3,
+    pool4=2,
+    lrn=False,
 )
 
 
@@ -86,14 +114,16 @@ def googlenet(
 
     ``variant="paper"``, 6,998,552 parameters (13,378,280 with both side heads), is
     Table 1 with local response normalisation after pool1 and conv2. The paper gives no
-    constants and no initialisation: the normalisation is AlexNet's, paddings and the
-    initialisation (uniform by fan-in, biases 0.2) are those of the Caffe replication,
-    whose pools round sizes up. The average pool covers the whole map at every input
-    size.
+    constants and no initialisation: the normalisation is AlexNet's; paddings and the
+    initialisation (uniform by fan-in, biases 0.2 but for the classifiers) are those of
+    the Caffe replication, whose pools round sizes up. The average pool covers the whole
+    map at every input size. The paper's table counts a separable first convolution, its
+    row and every implementation have a full one.
 
     ``variant="torch"``, 6,624,904 parameters (13,004,888), is torchvision's: batch norm
     instead of biases and normalisation, a 3x3 kernel in the "5x5" branch, a 2x2 fourth
-    pool, dropout 0.2, side heads on a 4x4 adaptive pool.
+    pool, dropout 0.2, side heads on a 4x4 adaptive pool, kernels from a truncated
+    Gaussian of 0.01.
 
     Args:
         weights: None (random), or a path.
@@ -126,54 +156,47 @@ def googlenet(
         ['aux1', 'aux2', 'main']
     """
     plan = settle("googlenet", locals(), aux=False)
-    torch = plan.variant == "torch"
-    conv, dropout = (TORCH_CONV, 0.2) if torch else (PAPER_CONV, 0.4)
-    x = (
-        plan.image()
-    )  # ................................................... 224 x 224 x   3
-    x = conv(
-        x, 64, 7, strides=2, padding=3, name="conv1_7x7"
-    )  # ......... 112 x 112 x  64
-    x = max_pool(
-        x, 3, 2, padding="ceil", name="pool1"
-    )  # ................  56 x  56 x  64
-    x = x if torch else LocalResponseNormalization(name="pool1_lrn")(x)
-    x = conv(
-        x, 64, 1, name="conv2_3x3_reduce"
-    )  # ........................  56 x  56 x  64
-    x = conv(
-        x, 192, 3, name="conv2_3x3"
-    )  # ..............................  56 x  56 x 192
-    x = x if torch else LocalResponseNormalization(name="conv2_lrn")(x)
+    dialect = TORCH if plan.variant == "torch" else PAPER
+    conv, lrn = dialect.conv, LocalResponseNormalization
+    # fmt: off
+    x = plan.image()                                           # 224 x 224 x   3
+    x = conv(x, 64, 7, strides=2, padding=3, name="conv1_7x7") # 112 x 112 x  64
+    x = max_pool(x, 3, 2, padding="ceil", name="pool1")        #  56 x  56 x  64
+    x = lrn(name="pool1_lrn")(x) if dialect.lrn else x
+    x = conv(x, 64, 1, name="conv2_3x3_reduce")                #  56 x  56 x  64
+    x = conv(x, 192, 3, name="conv2_3x3")                      #  56 x  56 x 192
+    x = lrn(name="conv2_lrn")(x) if dialect.lrn else x
+    # fmt: on
     heads: dict[str, Tensor] = {}
     for number, modules in enumerate(TABLE1, start=2):
-        size = 2 if torch and number == 4 else 3
+        size = dialect.pool4 if number == 4 else 3
         x = max_pool(x, size, 2, padding="ceil", name=f"pool{number}")
-        for module in modules:
-            side = 3 if torch else 5
-            x = inception(x, *module[1:], side=side, conv=conv, name=module.name)
-            if plan.options["aux"] and module.name in SIDE_HEADS:
-                head = SIDE_HEADS[module.name]
-                heads[head] = _side_head(x, plan, conv, head)
-    return plan.classify(x, dropout, side_heads=heads)
+        for module, *columns in modules:
+            x = inception(x, *columns, side=dialect.side, conv=conv, name=module)
+            if plan.options["aux"] and module in SIDE_HEADS:
+                head = SIDE_HEADS[module]
+                heads[head] = _side_head(x, plan, dialect, head)
+    return plan.classify(x, dialect.dropout, dialect.dense, side_heads=heads)
 
 
-def _side_head(x: Tensor, plan: Plan, conv: Conv, name: str) -> Tensor:
-    pool = None
-    if plan.variant == "torch":
-        pool = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")
+def _side_head(x: Tensor, plan: Plan, dialect: Dialect, name: str) -> Tensor:
     require(
         None not in x.shape[1:] and min(x.shape[1:3]) >= 5,
         f"input_shape={plan.input_shape} is open or too small for aux=True, whose "
         "heads have dense layers on maps of at least 5 x 5: give at least "
         "(79, 79, channels), or drop aux.",
     )
+    pool = None
+    if dialect is TORCH:
+        pool = layers.AdaptiveAveragePooling2D(4, name=f"{name}_pool")
     return auxiliary_2014(
         x,
         plan.classes,
         pool=pool,
         dropout=0.7 if plan.rate(0.7) else 0.0,
         activation=plan.activation,
-        conv=conv,
+        conv=dialect.conv,
+        weights=dialect.dense,
+        hidden_bias=dialect.dense_bias,
         name=name,
     )

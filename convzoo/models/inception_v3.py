@@ -13,6 +13,7 @@ from convzoo.blocks.convolution import (
     KERAS_UNSCALED,
     TORCH_WIDE,
     Activation,
+    Conv,
     Padding,
     Tensor,
     convolution,
@@ -27,7 +28,8 @@ from convzoo.blocks.inception import (
     inception_b,
     inception_c,
 )
-from convzoo.models.plan import Pooling, Shape, Weights, settle
+from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 GAUSSIAN = initializer("TruncatedNormal", stddev=0.1)
 
@@ -53,14 +55,16 @@ def inception_v3(
     ``variant="keras"``, 23,817,352 trainable parameters (27,143,152 with the side
     head), is the graph that the authors released, whose batch norm has no gamma. It
     differs from the paper's Table 1, which does not describe that graph: the fourth
-    convolution is 1x1, a pool follows the fifth, module A keeps a 5x5 branch and its
-    first has 256 maps, there are 4 modules B.
+    convolution is 1x1, the fifth has stride 1 and a pool behind it, the sixth does not
+    exist, module A keeps a 5x5 branch and the first of them has 256 maps, there are 4
+    modules B.
 
     ``variant="torch"``, 23,834,568 parameters (27,161,264), is torchvision's: batch
     norm with gamma, and average pools in the modules that count their padding.
 
     Args:
-        weights: None (random: truncated Gaussian of 0.1, as released), or a path.
+        weights: None (random: truncated Gaussians, 0.1 in convolutions, 0.01 in the
+            classifier as released; torch: 0.1), or a path.
         variant: "keras" (default) or "torch".
         include_top: Whether the classifier follows the last module.
         input_shape: (height, width, channels), at least 75 x 75; with ``aux`` at least
@@ -101,33 +105,42 @@ def inception_v3(
     c = partial(inception_c, pool_padding=counted, conv=conv)
     stem = partial(conv, padding="valid")
 
-    x = plan.image()  # ....................................... 299 x 299 x    3
-    x = stem(x, 32, 3, strides=2, name="conv_1a")  # .......... 149 x 149 x   32
-    x = stem(x, 32, 3, name="conv_2a")  # ..................... 147 x 147 x   32
-    x = conv(x, 64, 3, name="conv_2b")  # ..................... 147 x 147 x   64
-    x = max_pool(x, 3, 2, name="pool_3a")  # ..................  73 x  73 x   64
-    x = stem(x, 80, 1, name="conv_3b")  # .....................  73 x  73 x   80
-    x = stem(x, 192, 3, name="conv_4a")  # ....................  71 x  71 x  192
-    x = max_pool(x, 3, 2, name="pool_5a")  # ..................  35 x  35 x  192
-    x = a(x, 32, name="mixed_5b")  # ..........................  35 x  35 x  256
-    x = a(x, 64, name="mixed_5c")  # ..........................  35 x  35 x  288
-    x = a(x, 64, name="mixed_5d")  # ..........................  35 x  35 x  288
-    x = grid_reduction_a(x, conv=conv, name="mixed_6a")  # ....  17 x  17 x  768
-    x = b(x, 128, name="mixed_6b")  # .........................  17 x  17 x  768
-    x = b(x, 160, name="mixed_6c")  # .........................  17 x  17 x  768
-    x = b(x, 160, name="mixed_6d")  # .........................  17 x  17 x  768
-    x = b(x, 192, name="mixed_6e")  # .........................  17 x  17 x  768
-    heads: dict[str, Tensor] = {}
-    if plan.options["aux"]:
-        require(
-            None in x.shape[1:3] or min(x.shape[1:3]) >= 17,
-            f"input_shape={plan.input_shape} is too small for aux=True, whose head "
-            "reads 17 x 17 maps: give at least (299, 299, channels), or drop aux.",
-        )
-        heads["aux"] = auxiliary_2015(
-            x, plan.classes, activation=plan.activation, conv=conv, name="aux"
-        )
-    x = grid_reduction_b(x, conv=conv, name="mixed_7a")  # ....   8 x   8 x 1280
-    x = c(x, name="mixed_7b")  # ..............................   8 x   8 x 2048
-    x = c(x, name="mixed_7c")  # ..............................   8 x   8 x 2048
-    return plan.classify(x, 0.5 if torch else 0.2, GAUSSIAN, side_heads=heads)
+    # fmt: off
+    x = plan.image()                                      # 299 x 299 x    3
+    x = stem(x, 32, 3, strides=2, name="conv_1a")         # 149 x 149 x   32
+    x = stem(x, 32, 3, name="conv_2a")                    # 147 x 147 x   32
+    x = conv(x, 64, 3, name="conv_2b")                    # 147 x 147 x   64
+    x = max_pool(x, 3, 2, name="pool_3a")                 #  73 x  73 x   64
+    x = stem(x, 80, 1, name="conv_3b")                    #  73 x  73 x   80
+    x = stem(x, 192, 3, name="conv_4a")                   #  71 x  71 x  192
+    x = max_pool(x, 3, 2, name="pool_5a")                 #  35 x  35 x  192
+    x = a(x, 32, name="mixed_5b")                         #  35 x  35 x  256
+    x = a(x, 64, name="mixed_5c")                         #  35 x  35 x  288
+    x = a(x, 64, name="mixed_5d")                         #  35 x  35 x  288
+    x = grid_reduction_a(x, conv=conv, name="mixed_6a")   #  17 x  17 x  768
+    x = b(x, 128, name="mixed_6b")                        #  17 x  17 x  768
+    x = b(x, 160, name="mixed_6c")                        #  17 x  17 x  768
+    x = b(x, 160, name="mixed_6d")                        #  17 x  17 x  768
+    x = b(x, 192, name="mixed_6e")                        #  17 x  17 x  768
+    heads = {"aux": _side_head(x, plan, conv)} if plan.options["aux"] else {}
+    x = grid_reduction_b(x, conv=conv, name="mixed_7a")   #   8 x   8 x 1280
+    x = c(x, name="mixed_7b")                             #   8 x   8 x 2048
+    x = c(x, name="mixed_7c")                             #   8 x   8 x 2048
+    # fmt: on
+    return plan.classify(
+        x,
+        dropout=0.5 if torch else 0.2,
+        weights=GAUSSIAN if torch else initializer("TruncatedNormal", stddev=0.01),
+        side_heads=heads,
+    )
+
+
+def _side_head(x: Tensor, plan: Plan, conv: Conv) -> Tensor:
+    require(
+        None in x.shape[1:3] or min(x.shape[1:3]) >= 17,
+        f"input_shape={plan.input_shape} is too small for aux=True, whose head reads "
+        "17 x 17 maps: give at least (299, 299, channels), or drop aux.",
+    )
+    return auxiliary_2015(
+        x, plan.classes, activation=plan.activation, conv=conv, name="aux"
+    )

@@ -14,14 +14,14 @@ from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     Activation,
     Initializer,
-    Tensor,
     average_pool,
     convolution,
     initializer,
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import RadialBasis, SparseConv2D, Subsampling, scaled_tanh
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
+from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 # Table I: the maps of S2 that each map of C3 reads.
 # fmt: off
@@ -108,14 +108,18 @@ def lenet(
 
 def _modern(plan: Plan) -> keras.Model:
     conv = partial(convolution, padding="valid", activation="tanh")
-    x = plan.image()  # ............................. 32 x 32 x   1
-    x = conv(x, 6, 5, name="c1")  # ................. 28 x 28 x   6
-    x = average_pool(x, 2, 2, name="s2")  # ......... 14 x 14 x   6
-    x = conv(x, 16, 5, name="c3")  # ................ 10 x 10 x  16
-    x = average_pool(x, 2, 2, name="s4")  # .........  5 x  5 x  16
-    x = conv(x, 120, 5, name="c5")  # ...............  1 x  1 x 120
+    # fmt: off
+    x = plan.image()                     # 32 x 32 x   1
+    x = conv(x, 6, 5, name="c1")         # 28 x 28 x   6
+    x = average_pool(x, 2, 2, name="s2") # 14 x 14 x   6
+    x = conv(x, 16, 5, name="c3")        # 10 x 10 x  16
+    x = average_pool(x, 2, 2, name="s4") #  5 x  5 x  16
+    x = conv(x, 120, 5, name="c5")       #  1 x  1 x 120
+    # fmt: on
     if plan.include_top:
-        x = _f6(x, plan, "tanh", "glorot_uniform")
+        x = plan.flatten(x)
+        x = layers.Dense(84, activation="tanh", name="head_f6")(x)
+        x = drop(x, plan.rate(0.0), name="head_dropout")
         x = layers.Dense(
             plan.classes, activation=plan.activation, name="head_predictions"
         )(x)
@@ -124,40 +128,26 @@ def _modern(plan: Plan) -> keras.Model:
 
 def _paper(plan: Plan) -> keras.Model:
     tanh = scaled_tanh
-    conv = partial(convolution, padding="valid", activation=tanh)
-    fan_in = 25 * plan.input_shape[-1]
-    x = (
-        plan.image()
-    )  # ....................................................... 32 x 32 x   1
-    x = conv(
-        x, 6, 5, initializer=_uniform(fan_in), name="c1"
-    )  # ............. 28 x 28 x   6
-    x = Subsampling(tanh, name="s2")(
-        x
-    )  # .................................... 14 x 14 x   6
-    x = SparseConv2D(C3, 5, tanh, name="c3")(
-        x
-    )  # ............................ 10 x 10 x  16
-    x = Subsampling(tanh, name="s4")(
-        x
-    )  # ....................................  5 x  5 x  16
-    x = conv(
-        x, 120, 5, initializer=_uniform(400), name="c5"
-    )  # ..............  1 x  1 x 120
+    conv = partial(convolution, kernel=5, padding="valid", activation=tanh)
+    pixels = 25 * plan.input_shape[-1]
+    # fmt: off
+    x = plan.image()                                         # 32 x 32 x   1
+    x = conv(x, 6, initializer=_uniform(pixels), name="c1")  # 28 x 28 x   6
+    x = Subsampling(tanh, name="s2")(x)                      # 14 x 14 x   6
+    x = SparseConv2D(C3, 5, tanh, name="c3")(x)              # 10 x 10 x  16
+    x = Subsampling(tanh, name="s4")(x)                      #  5 x  5 x  16
+    x = conv(x, 120, initializer=_uniform(400), name="c5")   #  1 x  1 x 120
+    # fmt: on
     if plan.include_top:
-        x = _f6(x, plan, tanh, _uniform(120))
-        x = RadialBasis(_codes(plan.classes), plan.activation, name="head_predictions")(
+        x = plan.flatten(x)
+        start = _uniform(x.shape[-1])
+        x = layers.Dense(84, activation=tanh, kernel_initializer=start, name="head_f6")(
             x
         )
+        x = drop(x, plan.rate(0.0), name="head_dropout")
+        codes = _codes(plan.classes)
+        x = RadialBasis(codes, plan.activation, name="head_predictions")(x)
     return plan.model(x)
-
-
-def _f6(x: Tensor, plan: Plan, activation: Activation, weights: Initializer) -> Tensor:
-    x = plan.flatten(x)
-    x = layers.Dense(
-        84, activation=activation, kernel_initializer=weights, name="head_f6"
-    )(x)
-    return drop(x, plan.rate(0.0), name="head_dropout")
 
 
 def _uniform(fan_in: int) -> Initializer:

@@ -15,9 +15,9 @@ from keras import layers
 
 from convzoo.arguments import keyword_only, one_of, require
 from convzoo.blocks.convolution import (
-    CAFFE,
     HE_NORMAL,
     KERAS,
+    RESNET,
     Activation,
     Conv,
     Tensor,
@@ -35,7 +35,8 @@ from convzoo.blocks.residual import (
     projection,
 )
 from convzoo.models.googlenet import TABLE1
-from convzoo.models.plan import Plan, Pooling, Shape, Weights, settle
+from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 @keyword_only
@@ -84,7 +85,7 @@ def mini_vgg(
         >>> mini_vgg(classes=100).output_shape
         (None, 100)
     """
-    plan = settle("mini_vgg", locals())
+    plan = settle("mini_vgg", locals(), drops_in_body=True)
     rate = plan.rate(0.5)
     x = plan.image()
     for stage, filters in (("block1", 32), ("block2", 64)):
@@ -131,7 +132,7 @@ def mini_inception(
     1,649,402 without batch norm's). Differs from the paper: nowhere known.
 
     Args:
-        weights: None (random: He et al.'s Gaussian; zhang2017: Glorot uniform), or a
+        weights: None (random: He et al.'s Gaussian, zhang2017 Glorot uniform), or a
             path.
         variant: "half" (default) or "zhang2017".
         include_top: Whether the classifier follows the last module.
@@ -282,7 +283,7 @@ def mini_resnet(
         conv_block, branch=basic, shortcut=padded if shortcut == "A" else projection
     )
     x = plan.image()
-    x = convolution(x, 16, 3, norm=CAFFE, initializer=HE_NORMAL, name="conv1")
+    x = convolution(x, 16, 3, norm=RESNET, initializer=HE_NORMAL, name="conv1")
     for stage in CIFAR:
         for i in range(1, (depth - 2) // 6 + 1):
             name = f"{stage.name}_block{i}"

@@ -4,6 +4,8 @@ Mobile Vision Applications", 2017, arXiv:1704.04861, Table 1.
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -11,7 +13,8 @@ import keras
 from convzoo.arguments import keyword_only, require
 from convzoo.blocks.convolution import KERAS, TORCH, Activation, Padding, convolution
 from convzoo.blocks.separable import depthwise_separable
-from convzoo.models.plan import Pooling, Shape, Weights, settle
+from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 class Stage(NamedTuple):
@@ -53,11 +56,12 @@ def mobilenet(
     """Build MobileNet (Howard et al., 2017), 4,231,976 trainable parameters at alpha 1.
 
     Follows Table 1, whose last depthwise convolution is printed with stride 2 but keeps
-    its 7 x 7 map and so has stride 1. Differs from the paper, as all public
-    implementations do: ReLU6 where the text says ReLU.
+    its 7 x 7 map and so has stride 1. Differs from the paper as slim, Keras and timm
+    do: ReLU6 where the text says ReLU, and a dropout of 0.001.
 
-    ``variant="keras"`` pads strided convolutions at the end, as TensorFlow and Keras
-    do, ``variant="torch"`` on both sides, as timm's ``mobilenetv1_100`` does.
+    ``variant="keras"`` pads as keras.applications does: the first convolution like
+    TensorFlow, the strided depthwise ones by one pixel at the end. ``variant="torch"``
+    pads one pixel on both sides, as timm's ``mobilenetv1_100`` does.
 
     Args:
         weights: None (random, Glorot uniform; the paper gives none), or a path.
@@ -89,23 +93,16 @@ def mobilenet(
     plan = settle("mobilenet", locals(), alpha=1.0)
     alpha = plan.options["alpha"]
     require(
-        isinstance(alpha, (int, float)) and int(32 * alpha) >= 1,
+        isinstance(alpha, (int, float)) and 1 / 32 <= alpha < math.inf,
         f"alpha={alpha!r} must be a width multiplier of at least 1/32, such as 1, "
         "0.75, 0.5 or 0.25.",
     )
-    norm = TORCH if plan.variant == "torch" else KERAS
-    strided: Padding = 1 if plan.variant == "torch" else (0, 1)
-    x = plan.image()
-    x = convolution(
-        x,
-        int(32 * alpha),
-        3,
-        strides=2,
-        padding=1 if plan.variant == "torch" else "same",
-        norm=norm,
-        activation="relu6",
-        name="conv1",
-    )  # 112 x 112 x 32
+    torch = plan.variant == "torch"
+    norm = TORCH if torch else KERAS
+    first: Padding = 1 if torch else "same"
+    strided: Padding = 1 if torch else (0, 1)
+    stem = partial(convolution, strides=2, padding=first, norm=norm, activation="relu6")
+    x = stem(plan.image(), int(32 * alpha), 3, name="conv1")  # 112 x 112 x 32
     for stage in TABLE1:
         for i in range(1, stage.blocks + 1):
             stride = stage.stride if i == 1 else 1

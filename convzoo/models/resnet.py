@@ -12,8 +12,8 @@ import keras
 
 from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
-    CAFFE,
     HE_NORMAL,
+    RESNET,
     Activation,
     convolution,
     max_pool,
@@ -25,7 +25,8 @@ from convzoo.blocks.residual import (
     conv_block,
     identity_block,
 )
-from convzoo.models.plan import Pooling, Shape, Weights, settle
+from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 class Stage(NamedTuple):
@@ -65,10 +66,10 @@ def _resnet(
     plan = settle(builder, arguments)
     if branch is bottleneck and plan.variant == "v1.5":
         branch = partial(bottleneck, stride_in="3x3")
-    conv = partial(convolution, norm=CAFFE, initializer=HE_NORMAL)
-    x = plan.image()  # .................................. 224 x 224 x  3
+    conv = partial(convolution, norm=RESNET, initializer=HE_NORMAL)
+    x = plan.image()  # 224 x 224 x 3
     x = conv(x, 64, 7, strides=2, padding=3, name="conv1")  # 112 x 112 x 64
-    x = max_pool(x, 3, 2, padding=1, name="pool1")  # ....  56 x  56 x 64
+    x = max_pool(x, 3, 2, padding=1, name="pool1")  # 56 x 56 x 64
     for stage in table:
         name = f"{stage.name}_block1"
         if stage.stride == 1 and branch is basic:  # 64 maps in, 64 out
@@ -101,14 +102,18 @@ def resnet18(
     """Build ResNet-18 (He, Zhang, Ren, Sun, 2016), 11,689,512 trainable parameters.
 
     Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where
-    the shape changes the shortcut is a projection (option B) as in every public
-    implementation, not zero-padded (option A). "v1" and "v1.5" are the same network, as
+    the shape changes the shortcut is a projection (option B) as in torchvision and
+    timm, not zero-padded (option A). "v1" and "v1.5" are the same network, as
     basic blocks have no 1x1 convolution to take the step; both names are accepted.
     Arguments and errors as in `resnet50`.
 
     Returns:
         RGB (batch, 224, 224, 3) -> (batch, classes), rows sum to 1. Without the top
         (batch, 7, 7, 512).
+
+    Example:
+        >>> resnet18(include_top=False).output_shape
+        (None, 7, 7, 512)
     """
     return _resnet("resnet18", RESNET18, basic, locals())
 
@@ -131,14 +136,18 @@ def resnet34(
     """Build ResNet-34 (He, Zhang, Ren, Sun, 2016), 21,797,672 trainable parameters.
 
     Follows Table 1: basic blocks of two 3x3 convolutions. Differs from the paper: where
-    the shape changes the shortcut is a projection (option B) as in every public
-    implementation, not zero-padded (option A). "v1" and "v1.5" are the same network, as
+    the shape changes the shortcut is a projection (option B) as in torchvision and
+    timm, not zero-padded (option A). "v1" and "v1.5" are the same network, as
     basic blocks have no 1x1 convolution to take the step; both names are accepted.
     Arguments and errors as in `resnet50`.
 
     Returns:
         RGB (batch, 224, 224, 3) -> (batch, classes), rows sum to 1. Without the top
         (batch, 7, 7, 512).
+
+    Example:
+        >>> resnet34(include_top=False).output_shape
+        (None, 7, 7, 512)
     """
     return _resnet("resnet34", RESNET34, basic, locals())
 
@@ -162,11 +171,13 @@ def resnet50(
 
     ``variant="v1"`` follows Table 1 and the authors' release: 1x1, 3x3, 1x1
     bottlenecks, the step of a stage in the first 1x1 convolution, projections (option
-    B) where the shape changes. Differs from the release: its first convolution has a
-    bias, which the batch norm behind it makes idle.
+    B) where the shape changes. Differs from the release in pool1, which there is
+    unpadded and rounds its size up (one pixel on both sides here, as in Keras and
+    PyTorch), and in that ResNet-50's release has an idle bias in conv1.
 
     ``variant="v1.5"`` takes the step in the 3x3 convolution, as PyTorch's and
-    torchvision's ResNets do: the same parameters, 6 % more multiply-accumulates.
+    torchvision's ResNets do: the same parameters, 6 % more multiply-accumulates (101: 3
+    %, 152: 2 %).
 
     Args:
         weights: None (random: He et al.'s Gaussian), or a path.
@@ -217,6 +228,10 @@ def resnet101(
     Returns:
         RGB (batch, 224, 224, 3) -> (batch, classes), rows sum to 1. Without the top
         (batch, 7, 7, 2048).
+
+    Example:
+        >>> resnet101(include_top=False).output_shape
+        (None, 7, 7, 2048)
     """
     return _resnet("resnet101", RESNET101, bottleneck, locals())
 
@@ -243,5 +258,9 @@ def resnet152(
     Returns:
         RGB (batch, 224, 224, 3) -> (batch, classes), rows sum to 1. Without the top
         (batch, 7, 7, 2048).
+
+    Example:
+        >>> resnet152(include_top=False).output_shape
+        (None, 7, 7, 2048)
     """
     return _resnet("resnet152", RESNET152, bottleneck, locals())

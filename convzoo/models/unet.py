@@ -4,7 +4,6 @@ Image Segmentation", MICCAI 2015, arXiv:1505.04597, Figure 1.
 
 from __future__ import annotations
 
-import importlib
 import math
 from functools import partial
 
@@ -31,7 +30,10 @@ from convzoo.blocks.encoder import (
 )
 from convzoo.blocks.head import drop
 from convzoo.catalog import CATALOG
-from convzoo.models.plan import Plan, Shape, Weights, settle
+from convzoo.models.plan import Plan, Shape, Weights
+from convzoo.models.settle import settle
+
+TASK = "segmentation"
 
 
 @keyword_only
@@ -73,20 +75,23 @@ def unet(
         weights: None (random: N(0, 2 / N) as in the paper), or a path.
         variant: "same" (default) or "paper".
         input_shape: (height, width, channels), either side None for any size. By
-            default (None, None, 1), with an encoder (None, None, 3), in the paper (572,
-            572, 1). The paper's sides must be 12 modulo 16, at least 188; the output is
-            184 less.
+            default (None, None, 1), with an encoder (None, None, 3) or the encoder's
+            own, in the paper (572, 572, 1). At the paper's depth its sides must be 12
+            modulo 16, at least 188, and the output is 184 less.
         classes: Channels of the output, 2 by default.
         filters: Channels of the first level, doubled on each level below; default 64.
-        depth: Number of poolings, default 4.
+            On an encoder they are doubled at most three times.
+        depth: Number of poolings, default 4. On an encoder the number of its strides to
+            climb, by default all.
         batch_norm: Whether batch norm follows each 3x3 convolution, whose bias it then
             replaces; default True for "same", False for "paper".
         dropout: Fraction dropped in training at the end of the contracting path, after
-            its last two levels; published: 0.5, default for "same": 0.
+            its last two levels; published: 0.5, default for "same": 0. On an encoder,
+            which keeps its own, before the output.
         up: "transpose" (default), "nearest" or "bilinear"; see
             `convzoo.blocks.encoder.expand`.
         encoder: Name of a classification builder, or a model of the zoo without its
-            top.
+            top, whose layers and weights are then shared.
         encoder_weights: Weights of a named encoder.
         classifier_activation: Of the output; None (default) for logits, "softmax" for
             probabilities over the classes, "sigmoid" for one class.
@@ -98,21 +103,22 @@ def unet(
         paper (batch, 572, 572, 1) -> (batch, 388, 388, 2).
 
     Raises:
-        ValueError: If an argument is out of range or contradicts the weights; the
-        paper's
-            variant names the nearest size it accepts.
+        ValueError: If an argument is out of range or contradicts the weights; of the
+            paper's sizes the message names the nearest.
 
     Example:
         >>> unet(variant="paper").output_shape
         (None, 388, 388, 2)
     """
     arguments = locals() | {"encoder": _name(encoder)}
-    if encoder is not None and input_shape is None:
-        arguments["input_shape"] = (None, None, 3)
+    usual: Shape | None = None if encoder is None else (None, None, 3)
+    if isinstance(encoder, keras.Model):
+        usual = _check_encoder(encoder, input_shape, include_preprocessing)
     plan = settle(
         "unet",
         arguments,
         minimum=1,  # the paper's sizes are checked below, by depth
+        usual=usual,
         filters=64,
         depth=None,
         batch_norm=None,
@@ -120,6 +126,7 @@ def unet(
         encoder=None,
     )
     options = plan.options
+    one_of("batch_norm", options["batch_norm"], (True, False, None))
     if options["batch_norm"] is None:
         options["batch_norm"] = plan.variant == "same"
     if options["depth"] is None and options["encoder"] is None:
@@ -128,7 +135,8 @@ def unet(
     for option in ("filters", "depth"):
         value = options[option]
         require(
-            value is None or (isinstance(value, int) and value >= 1),
+            value is None
+            or (isinstance(value, int) and value >= 1 and value is not True),
             f"{option}={value!r} must be a whole number of at least 1.",
         )
     require(
@@ -182,17 +190,14 @@ def _on_encoder(
     )
     body = _body(plan, encoder, encoder_weights)
     taps = anatomy.taps(body)
-    depth = plan.options["depth"] or int(math.log2(max(taps)))
-    deepest = max((stride for stride in taps if stride <= 2**depth), default=0)
-    require(
-        deepest > 1,
-        f"depth={depth} is less than {_name(encoder)!r} has: its maps have the strides "
-        f"{', '.join(map(str, taps))}.",
-    )
+    depths = [int(math.log2(stride)) for stride in taps if stride > 1]
+    depth = plan.options["depth"] or max(depths)
+    one_of("depth", depth, depths)
+    plan.options["depth"] = depth
     conv, filters = _conv(plan), plan.options["filters"]
     image = body.inputs[0]
-    x = _tap(body, taps[deepest])
-    for level in range(int(math.log2(deepest)), 0, -1):
+    x = _tap(body, taps[2**depth])
+    for level in range(depth, 0, -1):
         stride = 2 ** (level - 1)
         x = expand(
             x,
@@ -210,28 +215,40 @@ def _on_encoder(
 def _body(
     plan: Plan, encoder: str | keras.Model, encoder_weights: Weights
 ) -> keras.Model:
-    if isinstance(encoder, str):
-        names = [n for n, e in CATALOG.items() if e.task == "classification"]
-        one_of("encoder", encoder, names)
-        module, function = CATALOG[encoder].builder.split(":")
-        build = getattr(importlib.import_module(module), function)
-        return build(
-            weights=encoder_weights,
-            include_top=False,
-            include_preprocessing=plan.include_preprocessing,
-            input_tensor=plan.tensor,
-        )
+    if isinstance(encoder, keras.Model):
+        return encoder
+    one_of("encoder", encoder, [n for n, e in CATALOG.items() if e.task != TASK])
+    build = CATALOG[encoder].load()
+    return build(
+        weights=encoder_weights,
+        include_top=False,
+        include_preprocessing=plan.include_preprocessing,
+        input_tensor=plan.tensor,
+    )
+
+
+def _check_encoder(
+    encoder: keras.Model, input_shape: Shape | None, include_preprocessing: bool
+) -> Shape:
+    """Refuse a model that cannot be an encoder; return its input's shape."""
+    found = [tuple(output.shape) for output in encoder.outputs]
     require(
-        isinstance(encoder, keras.Model) and len(encoder.outputs[0].shape) == 4,
-        f"encoder={_name(encoder)!r} must be the name of a classification builder, or "
-        "a model of the zoo built with include_top=False and pooling=None.",
+        len(found) == 1 and len(found[0]) == 4,
+        f"encoder={_name(encoder)!r} must give one map, but its outputs have the "
+        f"shapes {found}: build it with include_top=False and pooling=None.",
+    )
+    shape: Shape = tuple(encoder.input_shape[1:])
+    require(
+        input_shape is None or tuple(input_shape) == shape,
+        f"input_shape={input_shape} contradicts the encoder, which reads {shape}: drop "
+        "input_shape.",
     )
     require(
-        not plan.include_preprocessing,
+        not include_preprocessing,
         "include_preprocessing=True needs the name of an encoder: build the model that "
         "you give with include_preprocessing=True instead.",
     )
-    return encoder
+    return shape
 
 
 def _tap(body: keras.Model, layer: str) -> Tensor:

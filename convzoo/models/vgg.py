@@ -14,7 +14,8 @@ from keras import layers
 from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import TORCH, Activation, convolution, max_pool
 from convzoo.blocks.head import drop
-from convzoo.models.plan import Pooling, Shape, Weights, settle
+from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 class Stage(NamedTuple):
@@ -85,10 +86,13 @@ def vgg16(
     """Build VGG16 (Simonyan, Zisserman, 2015), 138,357,544 parameters.
 
     Follows Table 1, configuration D. Differs from the paper: weights start Glorot
-    uniform, which the authors recommend in their footnote, as the printed Gaussian
-    cannot train a net this deep. ``batch_norm=True`` (138,365,992 parameters) is
-    torchvision's and not in the paper: batch norm between each convolution, which keeps
-    its bias, and its ReLU.
+    uniform, which its authors found to make their pre-training of a smaller net
+    unnecessary; from their Gaussian alone, of 0.1 as printed, a net this deep does not
+    train.
+
+    ``batch_norm=True`` (138,365,992 parameters) is torchvision's and not in the paper:
+    batch norm between each convolution, which keeps its bias, and its ReLU. The top has
+    no adaptive pool, so that another input size makes another first dense layer.
 
     Args:
         weights: None (random), or a path.

@@ -21,7 +21,8 @@ from convzoo.blocks.convolution import (
     max_pool,
 )
 from convzoo.blocks.separable import separable
-from convzoo.models.plan import Pooling, Shape, Weights, settle
+from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.settle import settle
 
 
 @keyword_only
@@ -81,41 +82,23 @@ def xception(
     down = partial(_down, norm=norm, padding=padding)
     sep = partial(separable, norm=norm)
 
+    # fmt: off
     # Entry flow
-    x = (
-        plan.image()
-    )  # .................................................. 299 x 299 x    3
-    x = conv(
-        x, 32, 3, strides=2, name="entry_block1_conv1"
-    )  # .......... 149 x 149 x   32
-    x = conv(
-        x, 64, 3, name="entry_block1_conv2"
-    )  # ..................... 147 x 147 x   64
-    x = down(
-        x, 128, 128, first_relu=None, name="entry_block2"
-    )  # .......  74 x  74 x  128
-    x = down(
-        x, 256, 256, name="entry_block3"
-    )  # ........................  37 x  37 x  256
-    x = down(
-        x, 728, 728, name="entry_block4"
-    )  # ........................  19 x  19 x  728
+    x = plan.image()                                            # 299 x 299 x    3
+    x = conv(x, 32, 3, strides=2, name="entry_block1_conv1")    # 149 x 149 x   32
+    x = conv(x, 64, 3, name="entry_block1_conv2")               # 147 x 147 x   64
+    x = down(x, 128, 128, first_relu=None, name="entry_block2") #  74 x  74 x  128
+    x = down(x, 256, 256, name="entry_block3")                  #  37 x  37 x  256
+    x = down(x, 728, 728, name="entry_block4")                  #  19 x  19 x  728
     # Middle flow, eight times
-    for i in range(
-        5, 13
-    ):  # ............................................  19 x  19 x  728
-        x = _middle(x, norm=norm, name=f"middle_block{i}")
+    for i in range(5, 13):
+        x = _middle(x, norm=norm, name=f"middle_block{i}")      #  19 x  19 x  728
     # Exit flow
-    x = down(
-        x, 728, 1024, name="exit_block13"
-    )  # .......................  10 x  10 x 1024
-    x = sep(
-        x, 1536, activation=None, name="exit_block14_sep1"
-    )  # .......  10 x  10 x 1536
-    x = sep(
-        x, 2048, name="exit_block14_sep2"
-    )  # ........................  10 x  10 x 2048
+    x = down(x, 728, 1024, name="exit_block13")                 #  10 x  10 x 1024
+    x = sep(x, 1536, activation=None, name="exit_block14_sep1") #  10 x  10 x 1536
+    x = sep(x, 2048, name="exit_block14_sep2")                  #  10 x  10 x 2048
     x = layers.Activation("relu", name="exit_block14_relu")(x)
+    # fmt: on
     return plan.classify(x, dropout=0.5)
 
 

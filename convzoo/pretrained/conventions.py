@@ -44,6 +44,8 @@ def origin_facts(model: keras.Model) -> dict[str, Any]:
         "variant": origin.variant,
         "options": dict(origin.options),
         "classes": origin.classes,
+        "input_shape": origin.input_shape,
+        "scaling": origin.scaling,
     }
 
 

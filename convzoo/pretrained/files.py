@@ -125,7 +125,8 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a weight file says of its model; reads no arrays.
 
     Returns:
-        ``builder``, ``variant``, ``options`` and ``classes``, as far as the file knows
+        ``builder``, ``variant``, ``options``, ``classes``, ``input_shape`` and
+        ``scaling`` (mean and deviation of the images), as far as the file knows
         them; empty for Keras' own formats.
 
     Raises:
@@ -161,7 +162,7 @@ def write(
             save_file(dense, unfinished, metadata={_HEADER: text})
         except SafetensorError as error:
             raise OSError(
-                f"{path} could not be written: {_first_line(error)}."
+                f"{path} could not be written: {first_line(error)}."
             ) from error
         # The library's files are for their owner alone; give what the umask allows.
         usual = Path(folder) / "usual"
@@ -206,14 +207,15 @@ def _guarded(path: Path, part: Callable[[_Reader], Callable[[Path], Any]]) -> An
     except _UnreadableError as error:
         found = str(error)
     except _DAMAGE as error:
-        found = f"a damaged {kind} ({_first_line(error)})"
+        found = f"a damaged {kind} ({first_line(error)})"
     raise ValueError(
         f"{path} is not a weight file that convzoo reads: found {found}, "
         f"accepted are {ACCEPTED}."
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, without its full stop."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
 
@@ -255,7 +257,7 @@ def _safetensors_facts(path: Path) -> dict[str, Any]:
 
 
 def _known_facts(header: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("builder", "variant", "options", "classes")
+    known = ("builder", "variant", "options", "classes", "input_shape", "scaling")
     return {key: header[key] for key in known if header.get(key) is not None}
 
 

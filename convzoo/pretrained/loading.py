@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,8 @@ import keras
 import numpy as np
 
 from convzoo.anatomy import links
+from convzoo.arguments import one_of
+from convzoo.deferred import deep_graphs
 from convzoo.pretrained import files
 from convzoo.pretrained.conventions import (
     check_rescaling,
@@ -21,7 +23,7 @@ from convzoo.pretrained.conventions import (
     origin_facts,
 )
 from convzoo.pretrained.files import Array, Checkpoint, layer_of, layers_of
-from convzoo.pretrained.records import Record, find, list_weights
+from convzoo.pretrained.records import Record, find, list_weights, listed
 
 LAYOUTS = ("convzoo",)
 
@@ -107,8 +109,7 @@ def save_weights(
         FileNotFoundError: If the folder does not exist.
     """
     path = Path(path)
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout must be one of {_listed(LAYOUTS)}, found {layout!r}.")
+    one_of("layout", layout, LAYOUTS)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, found {str(path)!r}.")
     if not path.parent.is_dir():
@@ -143,28 +144,12 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}: check the path.")
     try:
-        return keras.models.load_model(path, safe_mode=True)
+        with deep_graphs():
+            return keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # a damaged file makes Keras raise anything
-        reason = (
-            (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        )
         raise ValueError(
-            f"{path} cannot be opened as a .keras model: {reason}."
+            f"{path} cannot be opened as a .keras model: {files.first_line(error)}."
         ) from error
-
-
-def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a weight file says of its model, without reading its arrays.
-
-    Returns:
-        ``builder``, ``variant``, ``options`` and ``classes``, as far as the file knows
-        them; empty for Keras' own formats.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no weights.
-    """
-    return files.metadata(path)
 
 
 def adapt_channels(kernel: Array, channels: int) -> Array:
@@ -279,7 +264,7 @@ def _check_names(
         headless = not any(is_head(layer) for layer in layers_of(tensors))
         advice = "; the file has no head: pass skip_head=True to keep the model's"
         raise ValueError(
-            f"the file lacks {_listed(missing)}, which the model has"
+            f"the file lacks {listed(missing, most=5)}, which the model has"
             f"{advice if headless and all(map(is_head, layers_of(missing))) else ''}"
         )
     strays = [
@@ -288,7 +273,9 @@ def _check_names(
         if name not in wanted and (layer_of(name) in layers or not is_head(name))
     ]
     if strays:
-        raise ValueError(f"the file holds {_listed(strays)}, which the model lacks")
+        raise ValueError(
+            f"the file holds {listed(strays, most=5)}, which the model lacks"
+        )
 
 
 def _checked(name: str, tensor: Array, variable: Any) -> Array:
@@ -338,16 +325,11 @@ def _first_kernels(model: keras.Model) -> set[str]:
     reads_image: dict[str, bool] = {}
     for name, inputs in sources.items():
         reads_image[name] = all(
-            reads_image[source] and source not in weighted for source in inputs
+            reads_image.get(source, False) and source not in weighted
+            for source in inputs  # one not seen yet: a layer called on its own output
         )
     return {
         f"{layer.name}/kernel"
         for layer in model.layers
         if reads_image[layer.name] and type(layer).__name__ == "Conv2D"
     }
-
-
-def _listed(names: Iterable[str], most: int = 5) -> str:
-    quoted = [repr(name) for name in names]
-    more = f" and {len(quoted) - most} more" if len(quoted) > most else ""
-    return ", ".join(quoted[:most]) + more

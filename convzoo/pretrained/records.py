@@ -6,7 +6,6 @@ one; its methods find the verified file, prepare images and read predictions.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from convzoo.arguments import near, one_of
 from convzoo.catalog import list_models
 
 if TYPE_CHECKING:
@@ -211,8 +211,7 @@ def list_weights(model: str | None = None) -> list[str]:
         return [
             f"{known}/{name}" for known in shipped_models() for name in _names(known)
         ]
-    if model not in list_models():
-        raise ValueError(_unknown("model", model, list_models()))
+    one_of("model", model, list_models())
     return _names(model)
 
 
@@ -266,23 +265,21 @@ def find(
         ValueError: If there are no such weights; the message lists those that exist.
     """
     if model not in shipped_models():
-        known = [*list_models(), *shipped_models()]
-        if model not in known:
-            raise ValueError(_unknown("model", model, known))
+        one_of("model", model, list_models())
         raise ValueError(
             f"No weights are published for {model}, found weights={name!r}; they exist "
-            f"for {_listed(shipped_models())}, and weights=None builds without."
+            f"for {listed(shipped_models())}, and weights=None builds without."
         )
+    one_of("weights", name, _names(model))
     named = [
         record for record in RECORDS if (record.model, record.name) == (model, name)
     ]
-    if not named:
-        raise ValueError(_unknown(f"weights of {model}", name, _names(model)))
     varied = [record for record in named if variant in (None, record.variant)]
     if not varied:
         variants = [record.variant for record in named]
         raise ValueError(
-            _unknown(f"variant of the weights {model}/{name}", str(variant), variants)
+            f"variant={variant!r} has no weights {model}/{name}"
+            f"{near(str(variant), variants)}; they exist for {listed(variants)}."
         )
     fitting = [record for record in varied if _agrees(record, options or {})]
     if not fitting:
@@ -300,12 +297,9 @@ def _agrees(record: Record, options: Mapping[str, Any]) -> bool:
     )
 
 
-def _unknown(what: str, found: str, known: Iterable[str]) -> str:
-    existing = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(str(found), existing, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    return f"Unknown {what}: {found!r}; existing are {_listed(existing)}{hint}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+def listed(names: Iterable[str], most: int | None = None) -> str:
+    """Return names in quotes, beyond ``most`` only their number."""
+    quoted = [repr(name) for name in names]
+    shown = quoted[:most]
+    more = len(quoted) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
