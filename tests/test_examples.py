@@ -34,30 +34,33 @@ def test_own_network(tmp_path):
     assert (tmp_path / "net.svg").read_text("utf-8").count("inception_4a") >= 1
 
 
+def blocks(count, random):
+    """Return images whose class is the place of a block: two rows of five."""
+    labels = random.integers(0, 10, count, dtype="uint8")
+    images = np.zeros((count, 28, 28), "uint8")
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 5)
+        image[4 + 12 * row :, 1 + 5 * column :][:8, :5] = 255
+    return images, labels
+
+
 @pytest.mark.parametrize("variant", ["modern", "paper"])
 def test_train_lenet(variant, tmp_path):
-    """The recipe on a few digits: the same script, files and card command."""
+    """The recipe on ten simple figures: the same script, files and report."""
     random = np.random.default_rng(0)
-    labels = random.integers(0, 10, 6000, dtype="uint8")
-    images = np.zeros((6000, 28, 28), "uint8")
-    for image, label in zip(images, labels, strict=True):
-        image[4:24, 3 + 2 * label : 6 + 2 * label] = 255  # a bar says the class
+    images, labels = blocks(6000, random)
+    others, answers = blocks(500, random)
     data = tmp_path / "mnist.npz"
-    np.savez(
-        data,
-        x_train=images,
-        y_train=labels,
-        x_test=images[:500],
-        y_test=labels[:500],
-    )
+    np.savez(data, x_train=images, y_train=labels, x_test=others, y_test=answers)
     out = run(
         "train_lenet.py",
-        *("--variant", variant, "--data", data, "--out", tmp_path, "--epochs", 2),
+        *("--variant", variant, "--data", data, "--out", tmp_path, "--epochs", 5),
     )
     report = json.loads(out.splitlines()[-1])
     assert Path(report["file"]).name == f"lenet-{variant}-mnist.safetensors"
     assert Path(report["file"]).is_file()
-    assert report["test"] < 80  # chance is 90 %; fifteen steps of the optimiser
+    # 75 steps; chance is 90 %, and 30 steps leave the paper's variant at 20 %.
+    assert report["test"] < 2
 
 
 def test_quickstart_notebook():
