@@ -6,6 +6,23 @@ from keras import layers
 from convzoo.deferred import without_weights
 
 
+def small(blocks=3, side=16):
+    """Residual network of two stages whose names follow the zoo's rule."""
+    image = keras.Input((side, side, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="conv1_conv")(image)
+    x = layers.BatchNormalization(name="conv1_bn")(x)
+    x = layers.ReLU(name="conv1_relu")(x)
+    for number in range(1, blocks + 1):
+        name = f"conv2_block{number}"
+        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_1_conv")(x)
+        y = layers.ReLU(6.0, name=f"{name}_1_relu")(y)
+        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_2_conv")(y)
+        x = layers.Add(name=f"{name}_add")([x, y])
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    x = layers.Dense(10, activation="softmax", name="head_predictions")(x)
+    return keras.Model(image, x, name="small")
+
+
 def application(name):
     with without_weights():
         return getattr(keras.applications, name)(weights=None)

@@ -7,39 +7,18 @@ import sys
 import keras
 import numpy as np
 import pytest
+from foreign_nets import small
 from keras import layers
 from PIL import Image
+from structure import skeleton
 
 import convzoo
-from convzoo.deferred import without_weights
 from convzoo.inspect.cost import macs
 from convzoo.inspect.graph import model_graph
 from convzoo.inspect.plot import plot_model
 from convzoo.inspect.tables import summary
 
 LEVELS = ("stage", "block", "layer")
-
-
-def build(name, **options):
-    with without_weights():
-        return getattr(convzoo, name)(**options)
-
-
-def small(blocks=3, side=16):
-    """Residual network of two stages whose names follow the zoo's rule."""
-    image = keras.Input((side, side, 3), name="image")
-    x = layers.Conv2D(8, 3, padding="same", name="conv1_conv")(image)
-    x = layers.BatchNormalization(name="conv1_bn")(x)
-    x = layers.ReLU(name="conv1_relu")(x)
-    for number in range(1, blocks + 1):
-        name = f"conv2_block{number}"
-        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_1_conv")(x)
-        y = layers.ReLU(6.0, name=f"{name}_1_relu")(y)
-        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_2_conv")(y)
-        x = layers.Add(name=f"{name}_add")([x, y])
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    x = layers.Dense(10, activation="softmax", name="head_predictions")(x)
-    return keras.Model(image, x, name="small")
 
 
 @pytest.fixture
@@ -66,7 +45,9 @@ def test_a_block_is_a_box_and_equal_ones_are_one():
 
 
 def test_stages_list_their_blocks():
-    nodes = {node.name: node for node in model_graph(build("resnet50"), "stage").nodes}
+    nodes = {
+        node.name: node for node in model_graph(skeleton("resnet50"), "stage").nodes
+    }
     assert nodes["conv4"].lines == (
         "1x1 conv 256 /2 \N{RIGHTWARDS ARROW} 3x3 256 \N{RIGHTWARDS ARROW} 1x1 1024",
         "1x1 conv 256 \N{RIGHTWARDS ARROW} 3x3 256 \N{RIGHTWARDS ARROW} 1x1 1024  x5",
@@ -74,7 +55,7 @@ def test_stages_list_their_blocks():
 
 
 def test_blocks_of_resnet50():
-    nodes = model_graph(build("resnet50")).nodes
+    nodes = model_graph(skeleton("resnet50")).nodes
     assert [node.name for node in nodes] == [
         "image",
         "conv1",
@@ -99,7 +80,7 @@ def test_blocks_of_resnet50():
 
 
 def test_blocks_that_differ_in_size_stay_apart():
-    nodes = model_graph(build("googlenet")).nodes
+    nodes = model_graph(skeleton("googlenet")).nodes
     names = [node.name for node in nodes if node.name.startswith("inception_4")]
     assert names == [f"inception_4{letter}" for letter in "abcde"]
 
@@ -117,7 +98,7 @@ def test_blocks_that_shrink_their_map_stay_apart():
 
 
 def test_branches_stand_one_to_a_line():
-    nodes = {node.name: node for node in model_graph(build("inception_v3")).nodes}
+    nodes = {node.name: node for node in model_graph(skeleton("inception_v3")).nodes}
     arrow = " \N{RIGHTWARDS ARROW} "
     assert nodes["mixed_7b"].lines == (
         "1x1 conv 320",
@@ -130,7 +111,7 @@ def test_branches_stand_one_to_a_line():
 
 
 def test_middle_flow_is_one_box():
-    model = build("xception")
+    model = skeleton("xception")
     nodes = {node.name: node for node in model_graph(model).nodes}
     arrow = " \N{RIGHTWARDS ARROW} "
     assert nodes["middle_block5..12"].gist == (
@@ -154,7 +135,7 @@ def test_long_boxes_leave_out_their_middle():
 
 
 def test_skips_of_the_unet():
-    graph = model_graph(build("unet", variant="paper"))
+    graph = model_graph(skeleton("unet", variant="paper"))
     names = [node.name for node in graph.nodes]
     skips = {
         (names[e.source], names[e.target], e.shape[1]) for e in graph.edges if e.skip
@@ -168,7 +149,7 @@ def test_skips_of_the_unet():
 
 
 def test_shapes_stand_where_they_change():
-    graph = model_graph(build("resnet50"))
+    graph = model_graph(skeleton("resnet50"))
     labelled = {graph.nodes[e.source].name: e.shape[1:] for e in graph.edges if e.label}
     assert labelled["conv3_block1"] == (28, 28, 512)
     assert "conv3_block2..4" not in labelled
@@ -176,7 +157,7 @@ def test_shapes_stand_where_they_change():
 
 def test_every_builder_has_a_small_diagram():
     for name in convzoo.list_models():
-        assert len(model_graph(build(name)).nodes) < 40, name
+        assert len(model_graph(skeleton(name)).nodes) < 40, name
 
 
 def test_a_block_that_another_interrupts_falls_into_layers():
@@ -198,7 +179,7 @@ def test_a_block_that_another_interrupts_falls_into_layers():
 
 
 def test_same_model_same_bytes():
-    first, second = plot_model(build("googlenet")), plot_model(build("googlenet"))
+    first, second = plot_model(skeleton("googlenet")), plot_model(skeleton("googlenet"))
     assert first.dot == second.dot
     assert "0x" not in first.dot
 
@@ -211,7 +192,7 @@ def test_dot_is_the_same_in_every_process():
         "sys.stdout.buffer.write(convzoo.plot_model(model).dot.encode())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout.decode() == plot_model(build("unet")).dot
+    assert done.stdout.decode() == plot_model(skeleton("unet")).dot
 
 
 def test_options_of_the_diagram():
@@ -226,7 +207,7 @@ def test_options_of_the_diagram():
 
 
 def test_unknown_sides_are_question_marks():
-    assert "? x ? x 1" in plot_model(build("unet")).dot
+    assert "? x ? x 1" in plot_model(skeleton("unet")).dot
 
 
 def test_markup_in_names_is_escaped():
@@ -260,7 +241,7 @@ def test_dot_file(tmp_path):
 def test_resnet50_fits_a_screen(plain, request):
     if plain:
         request.getfixturevalue("bare")
-    model = build("resnet50")
+    model = skeleton("resnet50")
     with Image.open(io.BytesIO(plot_model(model).render("png"))) as image:
         size = image.size
     assert max(size) < 3000
@@ -272,7 +253,7 @@ def test_resnet50_fits_a_screen(plain, request):
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.usefixtures("bare")
 def test_matplotlib_draws_every_way(rankdir, level):
-    figure = plot_model(build("unet", variant="paper"), rankdir=rankdir, level=level)
+    figure = plot_model(skeleton("unet", variant="paper"), rankdir=rankdir, level=level)
     with Image.open(io.BytesIO(figure.render("png"))) as image:
         pixels = np.asarray(image.convert("RGB"))
     tall = pixels.shape[0] > pixels.shape[1]

@@ -3,21 +3,15 @@
 import itertools
 
 import pytest
+from structure import skeleton
 
-import convzoo
-from convzoo.deferred import without_weights
 from convzoo.inspect.graph import model_graph
 from convzoo.inspect.layered import Item, Link, layout
 
 
-def build(name, **options):
-    with without_weights():
-        return getattr(convzoo, name)(**options)
-
-
 @pytest.mark.parametrize("name", ["googlenet", "alexnet", "unet"])
 def test_boxes_never_overlap(name):
-    graph = model_graph(build(name), "layer")
+    graph = model_graph(skeleton(name), "layer")
     items = [Item(10.0 + 7 * (i % 13), 5.0 + i % 3) for i in range(len(graph.nodes))]
     links = [Link(e.source, e.target, e.skip, 4.0) for e in graph.edges]
     found = layout(items, links, across=3.0, along=6.0)
@@ -29,7 +23,7 @@ def test_boxes_never_overlap(name):
 
 
 def test_side_heads_stay_near():
-    graph = model_graph(build("googlenet", aux=True))
+    graph = model_graph(skeleton("googlenet", aux=True))
     links = [Link(e.source, e.target, e.skip, 4.0) for e in graph.edges]
     items = [Item(40.0, 10.0)] * len(graph.nodes)
     assert layout(items, links, across=5.0, along=10.0).breadth < 4 * 40

@@ -5,14 +5,13 @@ import json
 
 import keras
 import pytest
-from foreign_nets import FOREIGN, application, nested, repeated
+from foreign_nets import FOREIGN, application, nested, repeated, small
 from keras import layers
 from rich.console import Console
+from structure import skeleton
 
-import convzoo
 from convzoo.calls import network
 from convzoo.catalog import CATALOG
-from convzoo.deferred import without_weights
 from convzoo.inspect import operations
 from convzoo.inspect.cost import macs
 from convzoo.inspect.graph import model_graph
@@ -21,28 +20,6 @@ from convzoo.inspect.tables import summary
 from convzoo.terminal import print_models
 
 LEVELS = ("stage", "block", "layer")
-
-
-def build(name, **options):
-    with without_weights():
-        return getattr(convzoo, name)(**options)
-
-
-def small(blocks=3, side=16):
-    """Residual network of two stages whose names follow the zoo's rule."""
-    image = keras.Input((side, side, 3), name="image")
-    x = layers.Conv2D(8, 3, padding="same", name="conv1_conv")(image)
-    x = layers.BatchNormalization(name="conv1_bn")(x)
-    x = layers.ReLU(name="conv1_relu")(x)
-    for number in range(1, blocks + 1):
-        name = f"conv2_block{number}"
-        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_1_conv")(x)
-        y = layers.ReLU(6.0, name=f"{name}_1_relu")(y)
-        y = layers.Conv2D(8, 3, padding="same", name=f"{name}_2_conv")(y)
-        x = layers.Add(name=f"{name}_add")([x, y])
-    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    x = layers.Dense(10, activation="softmax", name="head_predictions")(x)
-    return keras.Model(image, x, name="small")
 
 
 class Same(keras.Model):
@@ -93,7 +70,7 @@ def test_macs_are_the_published_ones(name, count):
     ],
 )
 def test_macs_of_paper_layers(name, options, count):
-    assert sum(macs(build(name, **options)).values()) == count
+    assert sum(macs(skeleton(name, **options)).values()) == count
 
 
 @pytest.mark.parametrize(
@@ -236,7 +213,7 @@ def test_summary_of_a_name_has_the_exact_counts():
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_levels_share_totals(level):
-    model = build("googlenet", aux=True)
+    model = skeleton("googlenet", aux=True)
     found = summary(model, level=level)
     assert found.totals == summary(model, level="layer").totals
     assert found.totals.parameters == 13_378_280
