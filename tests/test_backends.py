@@ -42,8 +42,9 @@ def test_learns_and_survives_saving(name, variant, tmp_path):
     labels = random.integers(0, model.output_shape[-1], (8, *model.output_shape[1:-1]))
     labels = np.eye(model.output_shape[-1], dtype="float32")[labels]
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    # A step of at most 1e-3: on maps of one pixel batch norm makes the loss rugged.
-    step = keras.optimizers.SGD(1e-2, global_clipnorm=0.1)
+    # A step of at most 1e-4: on maps of one pixel batch norm makes the loss rugged, and
+    # behind 152 layers one of 1e-3 climbs.
+    step = keras.optimizers.SGD(1e-2, global_clipnorm=0.01)
     model.compile(step, loss)
     # The second call's loss is that of the same batch after the first call's step.
     before, after = (float(model.train_on_batch(images, labels)) for _ in "12")
