@@ -48,7 +48,7 @@ def test_learns_and_survives_saving(name, variant, tmp_path):
     model.compile(step, loss)
     # The second call's loss is that of the same batch after the first call's step.
     before, after = (float(model.train_on_batch(images, labels)) for _ in "12")
-    print(f"{keras.backend.backend()} {name} {variant}: {before:.4f} -> {after:.4f}")
+    print(f"{keras.backend.backend()} {name} {variant}: {before:.6f} -> {after:.6f}")
     assert after < before
 
     path = tmp_path / "model.keras"
