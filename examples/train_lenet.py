@@ -4,9 +4,9 @@
 
 Both variants are trained alike, on 55,000 of the 60,000 training digits; the other
 5,000 judged this recipe, the 10,000 test digits are read once, at the end. Each epoch
-shows every digit slightly shifted, turned, scaled and sheared, as section III.C of the
-paper does. The modern variant minimises cross-entropy, the paper's variant equation 9:
-the distance of the right class, and a penalty that keeps the wrong ones away.
+shows every digit slightly shifted, turned, scaled and sheared. The modern variant
+minimises cross-entropy, the paper's variant the paper's discriminative criterion: the
+distance of the right class, and a penalty that keeps the wrong ones away.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def field(images: NDArray[np.generic], record: Record) -> Floats:
 
 
 def maximum_a_posteriori(j: float = 1.0) -> keras.losses.Loss:
-    """Return equation 9 for scores that are negated distances."""
+    """Return the paper's criterion for scores that are negated distances."""
 
     def loss(labels: object, scores: keras.KerasTensor) -> keras.KerasTensor:
         right = ops.sum(scores * ops.one_hot(labels, scores.shape[-1]), axis=-1)
