@@ -26,7 +26,7 @@ from convzoo.pretrained.records import (
     Record,
     find,
     list_weights,
-    shipped_models,
+    models_with_weights,
 )
 
 if TYPE_CHECKING:
@@ -191,7 +191,13 @@ def of_model(model: keras.Model) -> Classifier:
             "weights, so its preprocessing and labels are not known: pass a builder's "
             "name, or a model built with the name of published weights."
         )
-    record = find(origin.builder, origin.weights, origin.variant)
+    record = find(
+        origin.builder,
+        origin.weights,
+        origin.variant,
+        origin.options,
+        input_shape=origin.input_shape,
+    )
     if not origin.include_top or origin.classes != record.classes:
         raise ValueError(
             f"The model {model.name!r} does not name the {record.classes} classes of "
@@ -273,7 +279,7 @@ def chosen_record(model: str, weights: str | None, variant: str | None) -> Recor
     if not names:
         raise ValueError(
             f"No weights are published for {model!r}, so it cannot name anything yet; "
-            f"models with weights: {', '.join(shipped_models())}."
+            f"models with weights: {', '.join(models_with_weights())}."
         )
     if weights is None:
         weights = DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in names else names[0]

@@ -167,10 +167,16 @@ def print_models(
         Column("Trainable\nparameters", _lines(trainable), number=True),
         Column("Multiply-\naccumulates", _lines(macs), number=True),
         Column("Input", _lines(sizes), number=True),
-        Column("Weights", [", ".join(weights[e.name]) or "-" for e in entries]),
+        Column("Weights", [_few(weights[e.name]) for e in entries]),
     ]
     kept = fitted(columns, screen.width, spare=("Paper", "Input"))
     screen.print(table_of(kept, screen.width), crop=False)
+
+
+def _few(names: list[str]) -> str:
+    """Return the default weights, whose name is the shortest, and count the others."""
+    others = f" and {len(names) - 1} more" if names[1:] else ""
+    return min(names, key=len, default="-") + others
 
 
 def _lines(cells: Iterable[list[str]]) -> list[str]:

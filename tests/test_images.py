@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from keras.applications import imagenet_utils
+from photos import EXPECTED, RECORDS, SIZES, STEP, photo, timm_transforms, transforms
+from photos import torchvision as import_torchvision
 from PIL import Image
 
 from convzoo.pretrained.images import (
@@ -15,6 +18,7 @@ from convzoo.pretrained.images import (
     prepare,
     split,
 )
+from convzoo.pretrained.records import find
 
 PHOTO = SimpleNamespace(
     name="imagenet",
@@ -377,6 +381,15 @@ class TestFit:
         raw = prepare(noise(256, 256), PHOTO, size=(64, 96))
         assert raw.shape == (1, 64, 96, 3)
 
+    def test_another_size_is_prepared_as_weights_of_that_size(self):
+        large, small = (
+            find("mobilenet", "imagenet", input_shape=(side, side, 3))
+            for side in (224, 160)
+        )
+        picture = photo(301, 233)
+        found = prepare(picture, large, size=(160, 160))
+        np.testing.assert_array_equal(found, prepare(picture, small))
+
     def test_a_crop_beyond_the_resize_is_padded_with_black(self):
         record = SimpleNamespace(**{**vars(PLAIN), "resize": 2})
         raw = one(np.full((9, 9, 3), 77, np.uint8), record)[..., 0]
@@ -387,6 +400,83 @@ class TestFit:
             [0, 0, 0, 0],
         ]
 
+    @pytest.mark.parametrize("size", [(5, 9), (9, 5), (6, 9)])
+    def test_odd_rests_are_padded_as_torchvision_pads(self, size):
+        record = SimpleNamespace(**{**vars(PLAIN), "resize": 5, "crop": 8})
+        raw = prepare(np.full((*size, 3), 77, np.uint8), record, size=(8, 8))[0]
+        seen = np.argwhere(raw[..., 0] > 0)
+        short = size.index(min(size))
+        assert (seen[:, short].min(), seen[:, short].max()) == (1, 5)
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_a_strip_is_seen_as_if_it_were_enlarged_whole(self, turned):
+        strip = photo(2000, 20)
+        whole = strip.resize((25600, 256), Image.Resampling.BILINEAR)
+        left, top = (25600 - 224) // 2, (256 - 224) // 2
+        expected = np.asarray(whole.crop((left, top, left + 224, top + 224)))
+        if turned:
+            strip = strip.transpose(Image.Transpose.TRANSPOSE)
+            expected = expected.transpose(1, 0, 2)
+        raw = prepare(strip, PHOTO, normalise=False)[0]
+        assert np.abs(raw - expected.astype(int)).max() <= 1
+
     def test_a_strip_does_not_exhaust_the_memory(self):
         strip = Image.new("L", (1_000_000, 1), 50)
         assert (prepare(strip, PHOTO, normalise=False) == 50).all()
+
+
+class TestPublishedPipelines:
+    """The pixels that each publisher's own code gives, to the last bit."""
+
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+    @pytest.mark.parametrize("key", RECORDS)
+    def test_resize_and_crop_are_as_stored(self, key, size):
+        with np.load(EXPECTED) as stored:
+            expected = stored[f"{key}/{size[0]}x{size[1]}"]
+        raw = prepare(photo(*size), RECORDS[key], normalise=False)[0]
+        np.testing.assert_array_equal(raw[::STEP, ::STEP], expected)
+
+    @pytest.mark.torch
+    @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+    @pytest.mark.parametrize("key", RECORDS)
+    def test_resize_and_crop_live(self, key, size):
+        expected = np.asarray(transforms(key)(photo(*size)))
+        raw = prepare(photo(*size), RECORDS[key], normalise=False)[0]
+        np.testing.assert_array_equal(raw, expected)
+
+    @pytest.mark.torch
+    def test_normalised_pixels_live(self):
+        weights = import_torchvision().models.ResNet50_Weights
+        pipelines = {
+            "torchvision-v1": weights.IMAGENET1K_V1.transforms(),
+            "torchvision-v2": weights.IMAGENET1K_V2.transforms(),
+            "timm-a1": timm_transforms(RECORDS["timm-a1"]),
+            "timm-299": timm_transforms(RECORDS["timm-299"]),
+        }
+        for key, pipeline in pipelines.items():
+            for size in SIZES:
+                expected = pipeline(photo(*size)).permute(1, 2, 0).numpy()
+                found = RECORDS[key].preprocess(photo(*size))[0]
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("model", "mode", "atol"),
+        # Keras subtracts on the scale of 255, where a float32 is 1.5e-5 apart.
+        [("vgg19", "caffe", 3e-5), ("resnet50", "caffe", 3e-5), ("xception", "tf", 0)],
+    )
+    def test_values_are_those_of_keras(self, model, mode, atol):
+        record = find(model, "imagenet")
+        pixels = prepare(photo(301, 451), record, normalise=False)
+        found = record.preprocess(photo(301, 451))
+        expected = imagenet_utils.preprocess_input(
+            pixels.copy(), data_format="channels_last", mode=mode
+        )
+        if mode == "caffe":  # Keras' caffe networks read BGR, the zoo's RGB
+            expected = expected[..., ::-1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+    def test_caffe_subtracts_its_mean_pixel(self):
+        record = find("alexnet", "imagenet")
+        found = record.preprocess(np.full((9, 9, 3), (200, 100, 0), np.uint8))
+        assert found.shape == (1, 227, 227, 3)
+        np.testing.assert_allclose(found[0, 0, 0], (77, -17, -104), atol=3e-5)

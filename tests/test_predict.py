@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from structure import skeleton
 
 import convzoo
 from convzoo.prediction import (
@@ -114,6 +115,13 @@ class TestShippedWeights:
         with pytest.raises(ValueError, match="does not name the 10 classes"):
             convzoo.predict(SEVEN, model)
 
+    def test_the_record_is_that_of_the_models_options(self):
+        for alpha in (1.0, 1.25):  # of which one is cropped at 256, the other at 248
+            model = skeleton("mobilenet", variant="torch", alpha=alpha)
+            name = "imagenet/timm-ra4_e3600_r224_in1k"
+            object.__setattr__(model, "origin", model.origin._replace(weights=name))
+            assert of_model(model).record.options == {"alpha": alpha}
+
     def test_weights_beside_a_built_model_are_refused(self):
         model = convzoo.lenet(weights="mnist")
         with pytest.raises(ValueError, match="weights and variant belong to a model's"):
@@ -187,7 +195,10 @@ class TestMisuse:
         ("arguments", "words"),
         [
             ({"model": "lenett"}, "did you mean 'lenet'"),
-            ({"model": "vgg16"}, "No weights are published for 'vgg16'.*: lenet"),
+            (
+                {"model": "unet"},
+                "No weights are published for 'unet'.*: lenet, alexnet",
+            ),
             ({"model": "lenet", "weights": "mnits"}, "did you mean 'mnist'"),
             ({"model": "lenet", "variant": "papr"}, "did you mean 'paper'"),
             ({"model": "lenet", "top": 0}, "top must be .* found 0"),

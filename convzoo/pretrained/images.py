@@ -20,7 +20,7 @@ OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
 Images: TypeAlias = OneImage | Sequence[Any]
 
 MAX_PIXELS = 100_000_000
-LONGEST_STRIP = 8  # times its shorter side
+LONGEST_STRIP = 64  # times its shorter side; beyond it only what is seen is resized
 # fmt: off
 SUFFIXES = frozenset({
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff",
@@ -335,23 +335,30 @@ def _decoded(image: Image.Image) -> Image.Image:
 def _fit(image: Image.Image, recipe: Recipe, size: tuple[int, int]) -> Image.Image:
     """Resize an image by its shorter side and cut out the centre."""
     height, width = size
-    image = _without_far_ends(image)
     shorter = round(recipe.resize * max(size) / recipe.crop)
     if image.width <= image.height:
         resized = (shorter, int(shorter * image.height / image.width))
     else:
         resized = (int(shorter * image.width / image.height), shorter)
-    left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
-    resample = Image.Resampling[recipe.interpolation.upper()]
-    large = image.resize(resized, resample)
-    return large.crop((left, top, left + width, top + height))
+    left, top = _margin(resized[0], width), _margin(resized[1], height)
+    seen = (0, 0, *resized)
+    if max(resized) > LONGEST_STRIP * shorter:  # whole it could fill the memory
+        right, bottom = min(left + width, resized[0]), min(top + height, resized[1])
+        seen = (max(left, 0), max(top, 0), right, bottom)
+    part = image.resize(
+        (seen[2] - seen[0], seen[3] - seen[1]),
+        Image.Resampling[recipe.interpolation.upper()],
+        box=(
+            seen[0] * image.width / resized[0],
+            seen[1] * image.height / resized[1],
+            seen[2] * image.width / resized[0],
+            seen[3] * image.height / resized[1],
+        ),
+    )
+    left, top = left - seen[0], top - seen[1]
+    return part.crop((left, top, left + width, top + height))
 
 
-def _without_far_ends(image: Image.Image) -> Image.Image:
-    """Shorten a strip, so that enlarging its shorter side cannot exhaust the memory."""
-    longest = LONGEST_STRIP * min(image.size)
-    width, height = min(image.width, longest), min(image.height, longest)
-    if (width, height) == image.size:
-        return image
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
+def _margin(side: int, crop: int) -> int:
+    """Return the pixels before a centre crop, negative where it pads."""
+    return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
