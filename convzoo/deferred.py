@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
 
 # Keras (3.15) keeps variables that wait for their values in this global list and fills
@@ -22,12 +24,60 @@ def without_weights() -> Iterator[None]:
     milliseconds instead of seconds and gigabytes. Such a model must not be called on
     data.
     """
+    with _collected():
+        yield
+
+
+@contextmanager
+def awaiting_weights() -> Iterator[None]:
+    """Build a model inside this context and `fill` it there.
+
+    No variable draws random values that a checkpoint would replace. Those still without
+    a value in the end, such as a fresh head's, start as their initialisers say.
+    """
+    if _in_a_scope():  # of someone who fills or drops the variables
+        yield
+        return
+    with _collected() as created:
+        yield
+    for variable in created:
+        if awaits(variable):
+            variable._deferred_initialize()
+
+
+def awaits(variable: Any) -> bool:
+    """Tell whether a variable waits for its first value."""
+    return variable._value is None
+
+
+def fill(variable: Any, value: np.ndarray[Any, Any]) -> None:
+    """Give a variable its value, also one that waits for its first."""
+    if keras.backend.backend() != "tensorflow":
+        # TensorFlow copies by itself; the others would keep using a file's pages.
+        value = np.array(value, order="C")
+    if awaits(variable):
+        # Keras' own `assign` would be lost: it goes to the scope, not the variable.
+        variable._initialize(value)
+        variable._initializer = None
+    else:
+        variable.assign(value)
+
+
+@contextmanager
+def _collected() -> Iterator[list[Any]]:
+    """Let variables be created without values; give those that were."""
     waiting = list(global_state.get_global_attribute(_PENDING, []))
+    created: list[Any] = []
     try:
         with keras.StatelessScope(initialize_variables=False):
-            yield
+            yield created
+        created += global_state.get_global_attribute(_PENDING, [])[len(waiting) :]
     finally:
         global_state.set_global_attribute(_PENDING, waiting)
+
+
+def _in_a_scope() -> bool:
+    return global_state.get_global_attribute("stateless_scope") is not None
 
 
 @contextmanager

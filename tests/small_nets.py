@@ -88,7 +88,7 @@ def saved(model, path):
 def rewritten(source, change, **facts):
     """Write a convzoo file again with its arrays and facts changed."""
     content = files.read(source)
-    tensors = dict(content.tensors)
+    tensors = {name: array.read() for name, array in content.tensors.items()}
     change(tensors)
     path = source.with_name("changed.safetensors")
     files.write(path, tensors, {**content.metadata, **facts}, content.layers)

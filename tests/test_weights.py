@@ -1,5 +1,7 @@
 """Weights go into files and come back, completely and exactly, or not at all."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -16,10 +18,10 @@ from small_nets import (
     values,
 )
 
+import convzoo
 from convzoo import lenet, load_weights, save_weights
 from convzoo.models.plan import Origin
 from convzoo.pretrained import files
-from convzoo.pretrained.files import metadata
 from convzoo.pretrained.loading import adapt_channels
 
 
@@ -105,7 +107,7 @@ def test_a_freshly_built_zoo_model_comes_back(tmp_path):
         load_weights(other, path)
         assert equal(model, other)
         facts = {"builder": "lenet", "variant": variant, "options": {}, "classes": 10}
-        assert metadata(path) == {**facts, "input_shape": [32, 32, 1]}
+        assert files.read(path).metadata == {**facts, "input_shape": [32, 32, 1]}
 
 
 def test_a_bad_last_array_changes_nothing(tmp_path):
@@ -167,7 +169,7 @@ def test_numbers_must_be_floats_that_fit(tmp_path):
     model = tiny()
     load_weights(model, convert("float64"))
     load_weights(model, convert("float16"))
-    expected = files.read(path).tensors["conv1/bias"].astype("float16")
+    expected = files.read(path).tensors["conv1/bias"].read().astype("float16")
     np.testing.assert_array_equal(values(model)[1], expected.astype("float32"))
 
 
@@ -339,3 +341,27 @@ def test_only_the_kernels_that_read_the_image_are_adapted(tmp_path):
         rewritten(path, lambda tensors: tensors.update(plain)),
         r"'conv2/kernel' must have shape \(1, 1, 4, 2\), found \(1, 1, 8, 2\)\.",
     )
+
+
+@pytest.mark.parametrize("suffix", ["h5", "keras", "weights.h5"])
+def test_a_vgg_of_the_zoo_is_not_taken_for_one_that_reads_bgr(tmp_path, suffix):
+    """keras.applications has the same layers, names and shapes, but reads BGR."""
+    image = np.random.default_rng(0).uniform(size=(1, 32, 32, 3))
+    for options in (
+        {"include_top": False},
+        {"input_tensor": keras.Input((32, 32, 3), name="mine"), "classes": 2},
+    ):
+        model = convzoo.vgg16(**{"input_shape": (32, 32, 3), **options})
+        path = tmp_path / f"vgg.{suffix}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras calls .h5 legacy
+            (model.save_weights if suffix == "weights.h5" else model.save)(path)
+        loaded = convzoo.vgg16(**{"input_shape": (32, 32, 3), **options}, weights=path)
+        np.testing.assert_array_equal(answers(loaded, image), answers(model, image))
+
+
+def test_a_vgg_that_may_read_either_is_refused(tmp_path):
+    tensor = keras.Input((32, 32, 3))
+    model = convzoo.vgg16(include_top=False, input_tensor=tensor)
+    model.save_weights(tmp_path / "vgg.weights.h5")
+    refused(model, tmp_path / "vgg.weights.h5", "may be keras.applications' for BGR or")

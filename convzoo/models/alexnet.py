@@ -10,7 +10,6 @@ from functools import partial
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     Activation,
     Conv,
@@ -22,7 +21,7 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 GAUSSIAN = initializer("RandomNormal", stddev=0.01)
@@ -32,7 +31,7 @@ TORCH_UNIFORM = initializer(
 )
 
 
-@keyword_only
+@builder
 def alexnet(
     *,
     weights: Weights = None,
@@ -61,7 +60,8 @@ def alexnet(
     has no adaptive pool, so that another input size makes another fc6.
 
     Args:
-        weights: None (random: the paper's initialisation), or a path.
+        weights: None (random: the paper's initialisation), a name of
+            `list_weights`, or the path of a file.
         variant: "paper" (default) or "torch".
         include_top: Whether the three dense layers follow the last pool.
         input_shape: (height, width, channels), at least 67 (paper) or 63 (torch)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only, require
+from convzoo.arguments import require
 from convzoo.blocks.convolution import (
     TORCH_WIDE,
     Activation,
@@ -24,7 +24,7 @@ from convzoo.blocks.convolution import (
 from convzoo.blocks.head import auxiliary_2014
 from convzoo.blocks.inception import inception
 from convzoo.layers import LocalResponseNormalization
-from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
@@ -94,7 +94,7 @@ TORCH = Dialect(
 )
 
 
-@keyword_only
+@builder
 def googlenet(
     *,
     weights: Weights = None,
@@ -126,7 +126,7 @@ def googlenet(
     Gaussian of 0.01.
 
     Args:
-        weights: None (random), or a path.
+        weights: None (random), a name of `list_weights`, or the path of a file.
         variant: "paper" (default) or "torch".
         include_top: Whether the classifier follows module 5b.
         input_shape: (height, width, channels), at least 32 x 32; with ``aux`` at least

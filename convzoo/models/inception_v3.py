@@ -8,7 +8,7 @@ from functools import partial
 
 import keras
 
-from convzoo.arguments import keyword_only, require
+from convzoo.arguments import require
 from convzoo.blocks.convolution import (
     KERAS_UNSCALED,
     TORCH_WIDE,
@@ -28,13 +28,13 @@ from convzoo.blocks.inception import (
     inception_b,
     inception_c,
 )
-from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 GAUSSIAN = initializer("TruncatedNormal", stddev=0.1)
 
 
-@keyword_only
+@builder
 def inception_v3(
     *,
     weights: Weights = None,
@@ -64,7 +64,8 @@ def inception_v3(
 
     Args:
         weights: None (random: truncated Gaussians, 0.1 in convolutions, 0.01 in the
-            classifier as released; torch: 0.1), or a path.
+            classifier as released; torch: 0.1), a name of `list_weights`, or the path
+            of a file.
         variant: "keras" (default) or "torch".
         include_top: Whether the classifier follows the last module.
         input_shape: (height, width, channels), at least 75 x 75; with ``aux`` at least

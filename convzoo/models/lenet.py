@@ -10,7 +10,6 @@ from functools import partial
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     Activation,
     Initializer,
@@ -20,7 +19,7 @@ from convzoo.blocks.convolution import (
 )
 from convzoo.blocks.head import drop
 from convzoo.layers import RadialBasis, SparseConv2D, Subsampling, scaled_tanh
-from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 # Table I: the maps of S2 that each map of C3 reads.
@@ -50,7 +49,7 @@ DIGITS = """
 # fmt: on
 
 
-@keyword_only
+@builder
 def lenet(
     *,
     weights: Weights = None,

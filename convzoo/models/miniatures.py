@@ -13,7 +13,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only, one_of, require
+from convzoo.arguments import one_of, require
 from convzoo.blocks.convolution import (
     HE_NORMAL,
     KERAS,
@@ -35,11 +35,11 @@ from convzoo.blocks.residual import (
     projection,
 )
 from convzoo.models.googlenet import TABLE1
-from convzoo.models.plan import Plan, Pooling, Shape, Weights
+from convzoo.models.plan import Plan, Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
-@keyword_only
+@builder
 def mini_vgg(
     *,
     weights: Weights = None,
@@ -105,7 +105,7 @@ def mini_vgg(
     return plan.model(x)
 
 
-@keyword_only
+@builder
 def mini_inception(
     *,
     weights: Weights = None,
@@ -220,7 +220,7 @@ CIFAR = (                       # 2n convolutions each, output at 32 pixels
 # fmt: on
 
 
-@keyword_only
+@builder
 def mini_resnet(
     *,
     weights: Weights = None,

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import keras
 
-from convzoo.arguments import keyword_only, require
+from convzoo.arguments import require
 from convzoo.blocks.convolution import KERAS, TORCH, Activation, Padding, convolution
 from convzoo.blocks.separable import depthwise_separable
-from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.plan import Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
@@ -37,7 +37,7 @@ TABLE1 = (                             # output at 224 pixels, alpha 1
 # fmt: on
 
 
-@keyword_only
+@builder
 def mobilenet(
     *,
     weights: Weights = None,
@@ -64,7 +64,8 @@ def mobilenet(
     pads one pixel on both sides, as timm's ``mobilenetv1_100`` does.
 
     Args:
-        weights: None (random, Glorot uniform; the paper gives none), or a path.
+        weights: None (random, Glorot uniform; the paper gives none), a name of
+            `list_weights`, or the path of a file.
         variant: "keras" (default) or "torch".
         include_top: Whether the classifier follows the last block.
         input_shape: (height, width, channels), at least 32 x 32; published: 224, 192,

@@ -7,20 +7,22 @@ loaded (`Plan.classify`, `Plan.model`). Between the two stands the network.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import keras
 from keras import layers
 
-from convzoo.arguments import require
+from convzoo.arguments import keyword_only, require
 from convzoo.blocks.convolution import Activation, Initializer, Tensor
 from convzoo.blocks.head import classifier_head, rescaling
 from convzoo.catalog import Entry
-from convzoo.deferred import deep_graphs
-from convzoo.pretrained.loading import load_weights
+from convzoo.deferred import awaiting_weights, deep_graphs
+from convzoo.pretrained.files import Checkpoint
+from convzoo.pretrained.loading import fill_from, load_weights
 from convzoo.pretrained.records import Record
 
 Weights = str | os.PathLike[str] | None
@@ -31,8 +33,16 @@ Pooling = Literal["avg", "max"] | None
 Scaling = tuple[tuple[float, ...], tuple[float, ...]]
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 class FreshHeadWarning(UserWarning):
     """Pretrained weights fill the body; for other classes the head stays random."""
+
+
+class LicenceWarning(UserWarning):
+    """The licence of the weights forbids commercial use."""
 
 
 class Origin(NamedTuple):
@@ -48,13 +58,26 @@ class Origin(NamedTuple):
     scaling: Scaling | None = None  # what the images underwent, where it is known
 
 
+def builder(build: Callable[P, R]) -> Callable[P, R]:
+    """Take keywords only, and let a model that gets weights draw no random ones."""
+
+    @functools.wraps(build)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs.get("weights") is None:
+            return build(*args, **kwargs)
+        with awaiting_weights():
+            return build(*args, **kwargs)
+
+    return keyword_only(call)
+
+
 class Plan(NamedTuple):
     """A settled call of a builder."""
 
     entry: Entry
     variant: str
     options: dict[str, Any]
-    source: Record | Path | None
+    source: Record | Checkpoint | None
     fresh_head: bool
     include_top: bool
     input_shape: Shape
@@ -73,7 +96,7 @@ class Plan(NamedTuple):
         """The weights' name, or their path."""
         if isinstance(self.source, Record):
             return self.source.name
-        return None if self.source is None else str(self.source)
+        return None if self.source is None else str(self.source.path)
 
     def rate(self, published: float) -> float:
         """Return the dropout rate: the caller's, else the published one."""
@@ -159,8 +182,10 @@ class Plan(NamedTuple):
         )
         # Keras' own setattr would track the options as state to save.
         object.__setattr__(model, "origin", origin)
-        if self.source is not None:
+        if isinstance(self.source, Record):
             load_weights(model, self.source, skip_head=self.fresh_head)
+        elif self.source is not None:
+            fill_from(model, self.source, skip_head=self.fresh_head)
         return model
 
     def _pooled(self, x: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import keras
 
-from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     HE_NORMAL,
     RESNET,
@@ -25,7 +24,7 @@ from convzoo.blocks.residual import (
     conv_block,
     identity_block,
 )
-from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.plan import Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
@@ -84,7 +83,7 @@ def _resnet(
     return plan.classify(x, weights=HE_NORMAL)
 
 
-@keyword_only
+@builder
 def resnet18(
     *,
     weights: Weights = None,
@@ -118,7 +117,7 @@ def resnet18(
     return _resnet("resnet18", RESNET18, basic, locals())
 
 
-@keyword_only
+@builder
 def resnet34(
     *,
     weights: Weights = None,
@@ -152,7 +151,7 @@ def resnet34(
     return _resnet("resnet34", RESNET34, basic, locals())
 
 
-@keyword_only
+@builder
 def resnet50(
     *,
     weights: Weights = None,
@@ -180,7 +179,8 @@ def resnet50(
     %, 152: 2 %).
 
     Args:
-        weights: None (random: He et al.'s Gaussian), or a path.
+        weights: None (random: He et al.'s Gaussian), a name of `list_weights`, or
+            the path of a file.
         variant: "v1" (default) or "v1.5".
         include_top: Whether the classifier follows conv5.
         input_shape: (height, width, channels), at least 32 x 32.
@@ -206,7 +206,7 @@ def resnet50(
     return _resnet("resnet50", RESNET50, bottleneck, locals())
 
 
-@keyword_only
+@builder
 def resnet101(
     *,
     weights: Weights = None,
@@ -236,7 +236,7 @@ def resnet101(
     return _resnet("resnet101", RESNET101, bottleneck, locals())
 
 
-@keyword_only
+@builder
 def resnet152(
     *,
     weights: Weights = None,

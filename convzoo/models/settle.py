@@ -15,8 +15,17 @@ import keras
 from convzoo.arguments import near, one_of, require
 from convzoo.blocks.convolution import Activation
 from convzoo.catalog import CATALOG, Entry
-from convzoo.models.plan import FreshHeadWarning, Plan, Scaling, Shape, Weights
-from convzoo.pretrained.files import metadata
+from convzoo.models.plan import (
+    FreshHeadWarning,
+    LicenceWarning,
+    Plan,
+    Scaling,
+    Shape,
+    Weights,
+)
+from convzoo.pretrained import files
+from convzoo.pretrained.files import Checkpoint
+from convzoo.pretrained.loading import headless
 from convzoo.pretrained.records import Record, find, list_weights
 
 
@@ -59,7 +68,7 @@ def settle(
         one_of(name, arguments[name], (True, False, *([None] * (name in options))))
     one_of("include_top", top, (True, False))
     given = {name: arguments[name] for name in options if arguments[name] is not None}
-    source, stated = _weights(builder, arguments["weights"], asked, given)
+    source, stated = _weights(builder, arguments, asked, given)
     variant = _agree("variant", asked, stated.get("variant"), entry.default)
     fixed = dict(stated.get("options", {}))
     if given.get("aux") is False or not top:
@@ -68,7 +77,9 @@ def settle(
         name: _agree(name, given.get(name), fixed.get(name), default)
         for name, default in options.items()
     }
-    classes, fresh = _classes(arguments["classes"], stated.get("classes"), entry, top)
+    bare = isinstance(source, Checkpoint) and headless(source)
+    known = 0 if bare and top else stated.get("classes")
+    classes, fresh = _classes(arguments["classes"], known, entry, top)
     tensor = arguments.get("input_tensor")
     least = entry.variants[variant].minimum if minimum is None else minimum
     made_for = tuple(stated["input_shape"]) if stated.get("input_shape") else None
@@ -112,9 +123,13 @@ def settle(
 
 
 def _weights(
-    builder: str, weights: Weights, variant: str | None, options: dict[str, Any]
-) -> tuple[Record | Path | None, Mapping[str, Any]]:
+    builder: str,
+    arguments: Mapping[str, Any],
+    variant: str | None,
+    options: dict[str, Any],
+) -> tuple[Record | Checkpoint | None, Mapping[str, Any]]:
     """Return where the weights come from and what they state about the model."""
+    weights: Weights = arguments["weights"]
     if weights is None:
         return None, {}
     if not isinstance(weights, (str, os.PathLike)):
@@ -123,15 +138,32 @@ def _weights(
             "path of a file."
         )
     path, known = Path(weights), weights in list_weights(builder)
-    if not known and (path.suffix or path.is_file() or not isinstance(weights, str)):
-        stated = metadata(path)
+    is_path = path.suffix or files.exists(path) or not isinstance(weights, str)
+    if not known and is_path:
+        checkpoint = files.read(path)
+        stated = checkpoint.metadata
         require(
             stated.get("builder") in {None, builder},
             f"weights={str(path)!r} holds {stated.get('builder')}, not {builder}: "
             f"build {stated.get('builder')}(weights=...) instead.",
         )
-        return path, stated
-    record = find(builder, str(weights), variant, options)
+        return checkpoint, stated
+    top = bool(arguments.get("include_top", True))
+    shape = _asked_shape(arguments)
+    record = find(
+        builder, str(weights), variant, options, include_top=top, input_shape=shape
+    )
+    if arguments["classes"] not in (None, record.classes):  # its head is not wanted
+        record = find(
+            builder, record.name, variant, options, include_top=False, input_shape=shape
+        )
+    if not record.commercial:
+        warnings.warn(
+            f"The weights {builder}/{record.name} are licensed {record.licence}, which "
+            "forbids commercial use.",
+            LicenceWarning,
+            stacklevel=_level_of_the_caller(),
+        )
     return record, {
         "variant": record.variant,
         "options": record.options,
@@ -141,7 +173,19 @@ def _weights(
     }
 
 
-def _scaling(source: Record | Path | None, stated: Mapping[str, Any]) -> Scaling | None:
+def _asked_shape(arguments: Mapping[str, Any]) -> Shape | None:
+    """Return the input shape that was asked for, if it may be one."""
+    tensor = arguments.get("input_tensor")
+    shape = arguments["input_shape"]
+    if isinstance(tensor, keras.KerasTensor):
+        shape = tensor.shape[1:]
+    sound = isinstance(shape, (tuple, list)) and len(shape) == 3
+    return tuple(shape) if sound else None
+
+
+def _scaling(
+    source: Record | Checkpoint | None, stated: Mapping[str, Any]
+) -> Scaling | None:
     """Return the weights' scaling; to [-1, 1] where there are no weights."""
     if source is None:
         return (0.5,), (0.5,)
@@ -165,8 +209,9 @@ def _classes(
     asked: int | None, stated: int | None, entry: Entry, top: bool
 ) -> tuple[int, bool]:
     """Return the number of classes, and whether the head stays as initialised."""
-    if asked is None:
+    if asked is None and stated != 0:
         return stated or entry.classes, False
+    asked = entry.classes if asked is None else asked
     require(
         isinstance(asked, numbers.Integral) and asked >= 1 and asked is not True,
         f"classes={asked!r} must be a whole number of at least 1.",
@@ -180,8 +225,8 @@ def _classes(
     fresh = stated is not None and asked != stated
     if fresh:
         warnings.warn(
-            f"The weights know {stated} classes, the model {asked}: the body is "
-            "pretrained, the head starts fresh and must be trained.",
+            f"The weights know {stated or 'no'} classes, the model {asked}: the body "
+            "is pretrained, the head starts fresh and must be trained.",
             FreshHeadWarning,
             stacklevel=_level_of_the_caller(),
         )

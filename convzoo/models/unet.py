@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from convzoo import anatomy
-from convzoo.arguments import keyword_only, one_of, require
+from convzoo.arguments import one_of, require
 from convzoo.blocks.convolution import (
     HE_NORMAL,
     KERAS,
@@ -30,13 +30,13 @@ from convzoo.blocks.encoder import (
 )
 from convzoo.blocks.head import drop
 from convzoo.catalog import CATALOG
-from convzoo.models.plan import Plan, Shape, Weights
+from convzoo.models.plan import Plan, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 TASK = "segmentation"
 
 
-@keyword_only
+@builder
 def unet(
     *,
     weights: Weights = None,

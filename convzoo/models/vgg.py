@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import TORCH, Activation, convolution, max_pool
 from convzoo.blocks.head import drop
-from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.plan import Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
@@ -67,7 +66,7 @@ def _vgg(
     return plan.model(x)
 
 
-@keyword_only
+@builder
 def vgg16(
     *,
     weights: Weights = None,
@@ -95,7 +94,7 @@ def vgg16(
     no adaptive pool, so that another input size makes another first dense layer.
 
     Args:
-        weights: None (random), or a path.
+        weights: None (random), a name of `list_weights`, or the path of a file.
         variant: "plain", the only one.
         include_top: Whether the three dense layers follow the last pool.
         input_shape: (height, width, channels), at least 32 x 32.
@@ -124,7 +123,7 @@ def vgg16(
     return _vgg("vgg16", VGG16, locals())
 
 
-@keyword_only
+@builder
 def vgg19(
     *,
     weights: Weights = None,

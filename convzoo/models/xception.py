@@ -10,7 +10,6 @@ from typing import Any
 import keras
 from keras import layers
 
-from convzoo.arguments import keyword_only
 from convzoo.blocks.convolution import (
     KERAS,
     TORCH,
@@ -21,11 +20,11 @@ from convzoo.blocks.convolution import (
     max_pool,
 )
 from convzoo.blocks.separable import separable
-from convzoo.models.plan import Pooling, Shape, Weights
+from convzoo.models.plan import Pooling, Shape, Weights, builder
 from convzoo.models.settle import settle
 
 
-@keyword_only
+@builder
 def xception(
     *,
     weights: Weights = None,
@@ -52,7 +51,8 @@ def xception(
     and batch norm's epsilon of 1e-5.
 
     Args:
-        weights: None (random, Glorot uniform; the paper gives none), or a path.
+        weights: None (random, Glorot uniform; the paper gives none), a name of
+            `list_weights`, or the path of a file.
         variant: "keras" (default) or "torch".
         include_top: Whether the classifier follows the exit flow.
         input_shape: (height, width, channels), at least 71 x 71.

@@ -9,8 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from convzoo.pretrained import files
-from convzoo.pretrained.files import Array, Checkpoint, Settings, layers_of
+from convzoo.catalog import CATALOG
+from convzoo.deferred import without_weights
+from convzoo.pretrained.files import Checkpoint, layers_of
+from convzoo.pretrained.maps import libraries
+from convzoo.pretrained.maps.places import Identity
+from convzoo.pretrained.readers.content import Array
+from convzoo.pretrained.readers.settings import Settings, settings
 from convzoo.pretrained.records import Record
 
 # They change no value at inference, or stand in front of the network.
@@ -53,7 +58,7 @@ def model_settings(model: keras.Model) -> dict[str, Settings]:
     """Return the settings of a model's layers, as a saved model would tell them."""
     return {
         layer.name: json.loads(
-            json.dumps(files.settings(keras.saving.serialize_keras_object(layer)))
+            json.dumps(settings(keras.saving.serialize_keras_object(layer)))
         )
         for layer in model.layers
         if not isinstance(layer, (keras.Model, keras.layers.InputLayer))
@@ -62,9 +67,63 @@ def model_settings(model: keras.Model) -> dict[str, Settings]:
 
 def check_settings(model: keras.Model, checkpoint: Checkpoint) -> None:
     """Refuse weights that were made for layers of another make."""
-    stored, weighted = checkpoint.layers, layers_of(checkpoint.tensors)
-    if not stored:
-        return
+    if checkpoint.layers:
+        _compare_all(model, checkpoint.layers, layers_of(checkpoint.tensors))
+
+
+def check_identity(model: keras.Model, identity: Identity) -> None:
+    """Refuse weights of another library that were made for another network."""
+    origin = getattr(model, "origin", None)
+    if origin is None:
+        reference = _structure(identity)
+        weighted = {layer.name for layer in reference.layers if layer.weights}
+        _compare_all(model, model_settings(reference), weighted)
+    elif not _same_make(identity._asdict(), origin):
+        raise ValueError(
+            f"the model is {origin.builder} of variant {origin.variant!r} with the "
+            f"options {dict(origin.options)}"
+        )
+
+
+def check_exists_in(library: str, model: keras.Model) -> None:
+    """Refuse to write a network's weights for a library that does not have it."""
+    origin = getattr(model, "origin", None)
+    if origin is None:
+        raise ValueError(
+            f"layout={library!r} needs a model built by the zoo, and {model.name!r} "
+            "does not say who built it: build the network with weights=<its file>."
+        )
+    variants = libraries.TORCH[library].NETWORKS.get(origin.builder, ())
+    if origin.variant not in variants:
+        known = [
+            f"{builder} ({', '.join(map(repr, variants))})"
+            for builder, variants in libraries.TORCH[library].NETWORKS.items()
+        ]
+        raise ValueError(
+            f"layout={library!r} has no {origin.builder} of variant {origin.variant!r};"
+            f" it has {', '.join(known)}."
+        )
+
+
+def _structure(identity: Identity) -> keras.Model:
+    """Build the network that a file was made for, without its weights."""
+    with without_weights():
+        build = CATALOG[identity.builder].load()
+        return build(variant=identity.variant, **identity.options)
+
+
+def _same_make(facts: Mapping[str, Any], origin: Any) -> bool:
+    options = facts.get("options", {})
+    return (
+        facts["builder"] == origin.builder
+        and facts.get("variant") in (None, origin.variant)
+        and all(origin.options.get(key) == value for key, value in options.items())
+    )
+
+
+def _compare_all(
+    model: keras.Model, stored: Mapping[str, Settings], weighted: set[str]
+) -> None:
     own = model_settings(model)
     weighted |= {layer.name for layer in model.layers if layer.weights}
     for name, layer in own.items():
@@ -130,16 +189,15 @@ def _close(found: Any, expected: Array) -> bool:
 def made_for(facts: Mapping[str, Any], model: keras.Model) -> str:
     """Say which builder call a file was made for, unless the model is of that make."""
     origin = getattr(model, "origin", None)
-    if "builder" not in facts or "variant" not in facts:
+    if "builder" not in facts:
         return ""
-    builder, variant = facts["builder"], facts["variant"]
+    builder, variant = facts["builder"], facts.get("variant")
     options = dict(facts.get("options", {}))
-    if origin is not None:
-        made = (origin.builder, origin.variant, dict(origin.options))
-        if made == (builder, variant, options):
-            return ""
-    arguments = [f"variant={variant!r}", *(f"{k}={v!r}" for k, v in options.items())]
+    if origin is not None and _same_make(facts, origin):
+        return ""
+    arguments = [f"variant={variant!r}"] if variant else []
+    arguments += [f"{key}={value!r}" for key, value in options.items()]
     return (
-        f"; the file holds {builder} of variant {variant!r}: "
+        f"; the file holds {builder}{f' of variant {variant!r}' if variant else ''}: "
         f"build {builder}({', '.join(arguments)})"
     )

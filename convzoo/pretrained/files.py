@@ -1,52 +1,65 @@
-"""Read weight files into named arrays, and write them; imports no Keras, runs no code.
+"""Read weight files of every source into named arrays, and write convzoo's own.
 
-====================  ===============================  =========================
-format                recognised by                    carries
-====================  ===============================  =========================
-convzoo safetensors   JSON header, key ``convzoo``     names, settings, variant
-Keras 3 .weights.h5   HDF5 signature, group ``layers``  names of layers
-Keras 3 .keras        zip with ``model.weights.h5``    names of layers, settings
-====================  ===============================  =========================
+====================  ==================================  =======================
+format                recognised by                       written by
+====================  ==================================  =======================
+safetensors           JSON header                         convzoo, timm
+Keras 3 .weights.h5   HDF5 signature, group ``layers``    Keras 3
+Keras 3 .keras        zip with ``model.weights.h5``       Keras 3
+Keras 2 .h5           HDF5 signature, ``layer_names``     keras.applications
+PyTorch .pth, .bin    zip with ``data.pkl``, or pickles   torchvision, timm
+TensorFlow checkpoint files ``.index`` and ``.data-...``  Keras 2
+caffemodel            protocol buffer with layers         Caffe
+====================  ==================================  =======================
 
-The content decides, never the suffix. A layer's *settings* are what its arrays' shapes
-cannot show, such as strides, padding and epsilon: ResNet v1 and v1.5 have equal names
-and shapes.
+The content decides, never the suffix, and no code in it is run. A layer's *settings*
+are what its arrays' shapes cannot show, such as strides, padding and epsilon: ResNet v1
+and v1.5 have equal names and shapes.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
-import ml_dtypes
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-ACCEPTED = "convzoo .safetensors, Keras 3 .weights.h5 and Keras 3 .keras files"
-VERSION = 1  # of convzoo's safetensors
+from convzoo.pretrained.maps.libraries import identify
+from convzoo.pretrained.maps.places import Identity
+from convzoo.pretrained.readers import (
+    caffe,
+    hdf5,
+    keras_archive,
+    pytorch,
+    safetensors_file,
+    tensorflow_checkpoint,
+)
+from convzoo.pretrained.readers.archives import opened
+from convzoo.pretrained.readers.content import Array, Content, Stored, UnreadableError
+from convzoo.pretrained.readers.settings import Settings, serialised_layers
+from convzoo.pretrained.stated import stated
 
-Array = npt.NDArray[Any]
-Settings = Mapping[str, Any]
+ACCEPTED = (
+    ".safetensors of convzoo and timm, .pth of torchvision and timm, .h5 of "
+    "keras.applications, .weights.h5 and .keras of Keras 3, checkpoints of TensorFlow, "
+    ".caffemodel"
+)
+VERSION = 1  # of convzoo's safetensors
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _HEADER = "convzoo"
-_MEMBERS = ("config.json", "model.weights.h5")
-# Arrays may not unpack to more than this many times the file, or this many bytes.
-_EXPANSION, _ROOM = 4, 1 << 26
+_LONGEST = 300  # characters of a line at either end
 
-# What third-party readers raise on damaged content.
-_DAMAGE = (
+# What damaged content makes third-party readers raise.
+DAMAGE = (
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -56,85 +69,64 @@ _DAMAGE = (
     SafetensorError,
     TypeError,
     ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
 )
-
-# Configuration that shapes show, only training reads, or the input size fixes.
-_SILENT = frozenset(
-    {
-        "batch_shape",
-        "center",
-        "codes",
-        "cropping",
-        "depth_multiplier",
-        "dtype",
-        "filters",
-        "gain",
-        "kernel_size",
-        "momentum",
-        "name",
-        "noise_shape",
-        "optional",
-        "quantization_config",
-        "ragged",
-        "rate",
-        "seed",
-        "sparse",
-        "synchronized",
-        "target_shape",
-        "trainable",
-        "units",
-        "use_bias",
-    }
-)
-_SILENT_ENDS = ("_constraint", "_initializer", "_regularizer", "_rank", "_alpha")
 
 
 class Checkpoint(NamedTuple):
-    """The content of a weight file."""
+    """The content of a weight file, and what it says of its model."""
 
-    tensors: Mapping[
-        str, Array
-    ]  # "layer/variable", or "layer/0" where only order is told
-    metadata: Mapping[str, Any]  # builder, variant, options, classes, where known
+    path: Path
+    content: Content  # convzoo's and Keras' arrays: "layer/variable" or "layer/0"
+    metadata: Mapping[str, Any]  # as known: builder, variant, options, scaling...
     layers: Mapping[str, Settings]  # settings by layer; empty where the file has none
-    format: str
+    identity: Identity | None  # whose names the arrays bear; None: the model's own
+
+    @property
+    def tensors(self) -> Mapping[str, Stored]:
+        """The arrays by the names of the file."""
+        return self.content.tensors
 
 
-class _UnreadableError(Exception):
-    """Says what was found in place of weights."""
+class _Reader(NamedTuple):
+    kind: str
+    read: Callable[[Path], Content]
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read every array of a weight file.
+def read(
+    path: str | os.PathLike[str],
+    *,
+    trusted: bool = False,
+    lister: hdf5.Lister | None = None,
+) -> Checkpoint:
+    """Open a weight file; arrays are read when they are asked for.
 
     Args:
         path: A file in one of the formats above, under any name.
+        trusted: Whether the file's hash is that of published weights; any other HDF5
+            file is parsed in a process of its own, which may crash.
+        lister: That process, for who reads many files; ``None`` starts one.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged or something else; the message says what was
             found and what is accepted.
     """
-    content: Checkpoint = _guarded(Path(path), lambda reader: reader.content)
-    return content
-
-
-def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a weight file says of its model; reads no arrays.
-
-    Returns:
-        ``builder``, ``variant``, ``options``, ``classes``, ``input_shape`` and
-        ``scaling`` (mean and deviation of the images), as far as the file knows
-        them; empty for Keras' own formats.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no weights.
-    """
-    facts: dict[str, Any] = _guarded(Path(path), lambda reader: reader.facts)
-    return facts
+    path = Path(path)
+    kind = "file"
+    try:
+        reader = _reader(path, trusted, lister)
+        kind = reader.kind
+        return _understood(path, reader.read(path))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except UnreadableError as error:
+        found = first_line(error)
+    except DAMAGE as error:
+        found = f"a damaged {kind} ({first_line(error)})"
+    raise ValueError(
+        f"{path} is not a weight file that convzoo reads: found {found}, "
+        f"accepted are {ACCEPTED}."
+    )
 
 
 def write(
@@ -145,21 +137,30 @@ def write(
 ) -> None:
     """Write convzoo's safetensors: the same bytes for the same content.
 
-    The file appears under its name only when it is complete.
-
     Raises:
         OSError: If the disk does not take it.
     """
     # One key only: the library writes several in random order.
     header = {"version": VERSION, **facts, "layers": layers}
     text = json.dumps(header, sort_keys=True, separators=(",", ":"))
+    write_safetensors(path, tensors, {_HEADER: text})
+
+
+def write_safetensors(
+    path: Path, tensors: Mapping[str, Array], header: dict[str, str]
+) -> None:
+    """Write safetensors; the file appears under its name only when it is complete.
+
+    Raises:
+        OSError: If the disk does not take it.
+    """
     dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     with tempfile.TemporaryDirectory(
         prefix=f".{path.name}.", dir=path.parent
     ) as folder:
         unfinished = Path(folder) / path.name
         try:
-            save_file(dense, unfinished, metadata={_HEADER: text})
+            save_file(dense, unfinished, metadata=header)
         except SafetensorError as error:
             raise OSError(
                 f"{path} could not be written: {first_line(error)}."
@@ -171,200 +172,139 @@ def write(
         unfinished.replace(path)
 
 
-def settings(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a layer as Keras serialises it (``config.json``)."""
-    return {
-        "class": layer["class_name"],
-        **{
-            key: _plain(value)
-            for key, value in layer["config"].items()
-            if key not in _SILENT and not key.endswith(_SILENT_ENDS)
-        },
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Shorten a serialised function to its name."""
-    if isinstance(value, Mapping) and isinstance(value.get("config"), str):
-        return value["config"]
-    return value
-
-
-class _Reader(NamedTuple):
-    kind: str
-    content: Callable[[Path], Checkpoint]
-    facts: Callable[[Path], dict[str, Any]]
-
-
-def _guarded(path: Path, part: Callable[[_Reader], Callable[[Path], Any]]) -> Any:
-    kind = "file"
-    try:
-        reader = _reader(path)
-        kind = reader.kind
-        return part(reader)(path)
-    except (FileNotFoundError, PermissionError):
-        raise
-    except _UnreadableError as error:
-        found = str(error)
-    except _DAMAGE as error:
-        found = f"a damaged {kind} ({first_line(error)})"
-    raise ValueError(
-        f"{path} is not a weight file that convzoo reads: found {found}, "
-        f"accepted are {ACCEPTED}."
-    )
-
-
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without its full stop."""
+    """Return the first line of an error's text, without its full stop.
+
+    What a file calls its arrays may be long: the middle of such a line is left out.
+    """
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
+    line = text.splitlines()[0].rstrip(".")
+    if len(line) > 2 * _LONGEST:
+        return f"{line[:_LONGEST]} ... {line[-_LONGEST:]}"
+    return line
 
 
-def _reader(path: Path) -> _Reader:
+def exists(path: Path) -> bool:
+    """Tell whether there is a file, or a checkpoint of several, under this name."""
+    return path.is_file() or tensorflow_checkpoint.prefix_of(path) is not None
+
+
+def _reader(path: Path, trusted: bool, lister: hdf5.Lister | None) -> _Reader:
     """Choose the reader by a file's first bytes."""
+    prefix = tensorflow_checkpoint.prefix_of(path)
+    if prefix is not None:
+        index = prefix.with_name(f"{prefix.name}.index")
+        return _Reader(
+            "TensorFlow checkpoint", lambda _: tensorflow_checkpoint.read(index)
+        )
     if path.is_dir():
-        raise _UnreadableError("a folder")
+        raise UnreadableError("a folder")
     if not path.exists():
         raise FileNotFoundError(f"There is no weight file {path}: check the path.")
     with path.open("rb") as file:
         start = file.read(16)
-    if start.startswith(_HDF5):
-        return _Reader("HDF5 file", _read_h5, _no_facts)
-    if start.startswith(_ZIP):
-        return _Reader("zip archive", _read_keras, _no_facts)
-    if start[8:9] == b"{":
-        return _Reader("safetensors file", _read_safetensors, _safetensors_facts)
-    if not start:
-        raise _UnreadableError("an empty file")
-    raise _UnreadableError(f"data that begin with {start!r}")
+    recognised = (
+        (start.startswith(_ZIP) and _holds_pickle(path), "PyTorch file", pytorch.read),
+        (
+            start.startswith(_ZIP),
+            "zip archive",
+            partial(keras_archive.read, trusted=trusted, lister=lister),
+        ),
+        (
+            start.startswith(_HDF5),
+            "HDF5 file",
+            partial(hdf5.read, trusted=trusted, lister=lister),
+        ),
+        (start[8:9] == b"{", "safetensors file", safetensors_file.read),
+        (start.startswith(b"\x80"), "PyTorch file", pytorch.read),
+        (caffe.looks_like(start), "caffemodel", caffe.read),
+    )
+    for fits, kind, read in recognised:
+        if fits:
+            return _Reader(kind, read)
+    raise UnreadableError(
+        f"data that begin with {start!r}" if start else "an empty file"
+    )
 
 
-def _no_facts(path: Path) -> dict[str, Any]:
-    del path
-    return {}
+def _holds_pickle(path: Path) -> bool:
+    with opened(path) as archive:
+        return any(name.endswith("data.pkl") for name in archive.namelist())
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
-    with safe_open(path, framework="numpy") as file:
-        header = _convzoo_header(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Checkpoint(tensors, _known_facts(header), header["layers"], "safetensors")
+def _understood(path: Path, content: Content) -> Checkpoint:
+    """Find out what a file was made for: by its own words, else by its arrays."""
+    if content.format == "safetensors" and _HEADER in content.header:
+        header = _convzoo_header(content.header[_HEADER])
+        return Checkpoint(path, content, stated(header), header["layers"], None)
+    told: dict[str, Any]
+    identity = identify(content)
+    layers = content.header.get("layers", {})
+    if content.format in {"weights.h5", "keras", "h5"} and _is_ours(content, identity):
+        bias = content.tensors.get("head_predictions/1")
+        told = {"classes": bias.shape[0]} if bias and len(bias.shape) == 1 else {}
+        return Checkpoint(path, content, told, layers, None)
+    if identity is None:
+        raise UnreadableError(_unknown(content))
+    told = {
+        "builder": identity.builder,
+        "variant": identity.variant,
+        "options": dict(identity.options),
+        "classes": identity.classes,
+        "scaling": identity.scaling,
+    }
+    told = {key: value for key, value in told.items() if value is not None}
+    return Checkpoint(path, content, told, {}, identity)
 
 
-def _safetensors_facts(path: Path) -> dict[str, Any]:
-    with safe_open(path, framework="numpy") as file:
-        return _known_facts(_convzoo_header(file.metadata()))
+def _is_ours(content: Content, identity: Identity | None) -> bool:
+    """Tell a network of the zoo from one of keras.applications in Keras' files."""
+    names = _layer_names(content)
+    if names is None:
+        return False
+    named_here = "image" in names or any(name.startswith("head_") for name in names)
+    if named_here or identity is None:
+        return True
+    if identity.builder.startswith("vgg") and identity.classes is None:
+        raise UnreadableError(
+            "the body of a VGG without the name of its input, which may be "
+            "keras.applications' for BGR or the zoo's for RGB (save the zoo's with "
+            "convzoo.save_weights, keras.applications' with its top)"
+        )
+    return False
 
 
-def _known_facts(header: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("builder", "variant", "options", "classes", "input_shape", "scaling")
-    return {key: header[key] for key in known if header.get(key) is not None}
+def _layer_names(content: Content) -> list[str] | None:
+    """Return the names of all layers; None for Keras 2's files of weights alone."""
+    if content.format != "h5":
+        return list(content.header["names"])
+    config = content.header.get("model_config")
+    layers = serialised_layers(json.loads(config)) if config else ()
+    return [layer["config"]["name"] for layer in layers] or None
 
 
-def _convzoo_header(texts: Mapping[str, str] | None) -> dict[str, Any]:
-    if not texts or _HEADER not in texts:
-        raise _UnreadableError("a safetensors file of another library")
-    header = json.loads(texts[_HEADER])
+def _unknown(content: Content) -> str:
+    """Describe a network that the zoo does not have."""
+    if not content.tensors:
+        return f"a {content.format} file without arrays"
+    name, stored = next(iter(content.tensors.items()))
+    return (
+        f"a {content.format} file of a network that the zoo does not have (it begins "
+        f"with {name!r} of shape {stored.shape})"
+    )
+
+
+def _convzoo_header(text: str) -> dict[str, Any]:
+    header = json.loads(text)
     if header["version"] > VERSION:
-        raise _UnreadableError(
+        raise UnreadableError(
             f"version {header['version']} of convzoo's format, of which this convzoo "
             f"reads {VERSION} (upgrade it)"
         )
     layers = header["layers"].values()
     if not all(isinstance(layer, dict) and "class" in layer for layer in layers):
-        raise _UnreadableError("a convzoo file with incomplete settings")
+        raise UnreadableError("a convzoo file with incomplete settings")
     return dict(header)
-
-
-def _read_h5(path: Path) -> Checkpoint:
-    with h5py.File(path, "r") as file:
-        tensors = _h5_tensors(file, path.stat().st_size)
-    return Checkpoint(tensors, {}, {}, "weights.h5")
-
-
-def _read_keras(path: Path) -> Checkpoint:
-    with zipfile.ZipFile(path) as archive:
-        if not set(_MEMBERS) <= set(archive.namelist()):
-            torch = any(name.endswith("/data.pkl") for name in archive.namelist())
-            raise _UnreadableError(
-                "a PyTorch checkpoint"
-                if torch
-                else f"a zip archive without {' and '.join(_MEMBERS)}"
-            )
-        unpacked = sum(archive.getinfo(member).file_size for member in _MEMBERS)
-        _check_expansion(unpacked, path.stat().st_size)
-        config, weights = (archive.read(member) for member in _MEMBERS)
-    layers = {
-        layer["config"]["name"]: settings(layer)
-        for layer in _serialised_layers(json.loads(config))
-    }
-    with h5py.File(io.BytesIO(weights), "r") as file:
-        tensors = _h5_tensors(file, len(weights))
-    return Checkpoint(tensors, {}, layers, "keras")
-
-
-def _serialised_layers(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for layer in model["config"].get("layers", ()):
-        if "layers" in layer["config"]:
-            yield from _serialised_layers(layer)
-        else:
-            yield layer
-
-
-def _h5_tensors(file: h5py.File, size: int) -> dict[str, Array]:
-    if "layer_names" in file.attrs or "model_weights" in file:
-        raise _UnreadableError("an HDF5 file of Keras 2")
-    if "layers" not in file:
-        raise _UnreadableError("an HDF5 file without Keras 3's group 'layers'")
-    datasets = list(_datasets(_member(file, "layers", h5py.Group)))
-    _check_expansion(sum(dataset.nbytes for _, dataset in datasets), size)
-    tensors = {name: _array(dataset) for name, dataset in datasets}
-    if len(tensors) < len(datasets):
-        raise _UnreadableError("an HDF5 file in which two layers share a name")
-    return tensors
-
-
-def _datasets(layers: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield ``layer/position`` and its dataset, also of models inside the model."""
-    for key in layers:
-        layer = _member(layers, key, h5py.Group)
-        if "layers" in layer:
-            yield from _datasets(_member(layer, "layers", h5py.Group))
-        if "vars" in layer:
-            variables = _member(layer, "vars", h5py.Group)
-            name = variables.attrs.get("name")
-            if len(variables) and not isinstance(name, str):
-                raise _UnreadableError(
-                    "an HDF5 file of an early Keras 3, without the names of its layers "
-                    "(load it and save it with a current Keras)"
-                )
-            for position in variables:
-                yield f"{name}/{position}", _member(variables, position, h5py.Dataset)
-
-
-def _member(group: h5py.Group, key: str, kind: type) -> Any:
-    """Return a member that lies in this very file."""
-    if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-        raise _UnreadableError("an HDF5 file with links to other places")
-    member = group[key]
-    if not isinstance(member, kind):
-        raise _UnreadableError(f"an HDF5 file whose {member.name} is misplaced")
-    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
-        raise _UnreadableError("an HDF5 file with data in other files")
-    return member
-
-
-def _array(dataset: h5py.Dataset) -> Array:
-    array: Array = np.asarray(dataset[()])
-    # HDF5 has no bfloat16: Keras stores its two bytes as they are, with a note.
-    if dataset.attrs.get("dtype") == "bfloat16":
-        return array.view(ml_dtypes.bfloat16)
-    return array
-
-
-def _check_expansion(unpacked: int, size: int) -> None:
-    if unpacked > max(_EXPANSION * size, _ROOM):
-        raise _UnreadableError(f"{size} bytes that claim to unpack to {unpacked}")
 
 
 def layer_of(name: str) -> str:

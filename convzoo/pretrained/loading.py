@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ import numpy as np
 
 from convzoo.anatomy import links
 from convzoo.arguments import one_of
-from convzoo.deferred import deep_graphs
+from convzoo.deferred import awaits, deep_graphs, fill
 from convzoo.pretrained import files
 from convzoo.pretrained.conventions import (
+    check_exists_in,
+    check_identity,
     check_rescaling,
     check_settings,
     is_head,
@@ -22,17 +24,20 @@ from convzoo.pretrained.conventions import (
     model_settings,
     origin_facts,
 )
-from convzoo.pretrained.files import Array, Checkpoint, layer_of, layers_of
+from convzoo.pretrained.files import Checkpoint, layer_of, layers_of
+from convzoo.pretrained.maps import libraries
+from convzoo.pretrained.maps.places import Place
+from convzoo.pretrained.readers.content import Array, Stored, UnreadableError
 from convzoo.pretrained.records import Record, find, list_weights, listed
 
-LAYOUTS = ("convzoo",)
+LAYOUTS = ("convzoo", *libraries.TORCH)
 
 
 class LoadReport(NamedTuple):
-    """What `load_weights` did; arrays are named ``layer/variable``."""
+    """What `load_weights` did; variables are named ``layer/variable``."""
 
     source: str  # path of the file
-    format: str  # "safetensors", "weights.h5" or "keras"
+    format: str  # such as "safetensors" or "PyTorch"
     filled: tuple[str, ...]  # variables of the model that got a value
     kept: tuple[str, ...]  # variables left as they were, by ``skip_head``
     unused: tuple[str, ...]  # arrays of a head that the model lacks or keeps
@@ -47,18 +52,25 @@ def load_weights(
 ) -> LoadReport:
     """Fill a model from a weight file, or leave it as it is and say why.
 
+    Reads the files of convzoo, keras.applications, torchvision, timm and Caffe, in the
+    formats that `convzoo.pretrained.files` lists; the content decides, not the suffix,
+    and no code in it is run. Files of the others are turned into the zoo's form:
+    PyTorch's and Caffe's axes; BGR into RGB, for VGG and ResNet of keras.applications
+    and for Caffe; a bias before batch norm, another epsilon and Caffe's response
+    normalisation into the neighbouring weights, exactly.
+
     Everything is checked before the first value is assigned: every variable is filled
-    exactly once; arrays left over belong to a head (``head_*``, ``aux*``) that the
-    model lacks; shapes fit; values are finite floats; and the layers' settings are what
-    the weights were made for, where the file tells (convzoo's own and ``.keras``).
+    exactly once; arrays left over belong to a head that the model lacks; shapes fit;
+    values are finite floats; and the network is the one the weights were made for, by
+    the layers' settings where the file tells them, else by its names and shapes.
     A model whose first convolution reads another number of channels gets an adapted
     kernel, see `adapt_channels`.
 
     Args:
         model: A flat model: of the zoo, or with layers named like it.
         source: Name of published weights (for a model just built by the zoo), a record
-            from ``weights_info``, or the path of a convzoo ``.safetensors``, Keras 3
-            ``.weights.h5`` or ``.keras`` file; the content decides, not the suffix.
+            from ``weights_info``, or the path of a file; of a TensorFlow checkpoint
+            its prefix or any of its files.
         skip_head: Leave the head's layers as they are, for another number of classes.
 
     Returns:
@@ -66,46 +78,71 @@ def load_weights(
 
     Raises:
         FileNotFoundError: If the file is missing.
+        OSError: If published weights cannot be downloaded.
         TypeError: If ``source`` is something else.
         ValueError: If something does not fit; the model is unchanged, and the message
             names the array or the setting, expected and found.
     """
-    path = _find_file(model, source)
-    checkpoint = files.read(path)
+    source = _chosen(model, source)
+    if isinstance(source, Record):
+        checkpoint = files.read(source.path(), trusted=True)
+        return fill_from(model, checkpoint, source, skip_head=skip_head)
+    return fill_from(model, files.read(source), skip_head=skip_head)
+
+
+def fill_from(
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    record: Record | None = None,
+    *,
+    skip_head: bool = False,
+) -> LoadReport:
+    """Fill a model from an open file; see `load_weights`."""
     try:
-        if isinstance(source, Record):
-            check_rescaling(model, source)
+        if record is not None:
+            check_rescaling(model, record)
         check_settings(model, checkpoint)
-        filled, report = _match(model, checkpoint, path, skip_head=skip_head)
-    except ValueError as error:
+        matches, report = _match(model, checkpoint, skip_head=skip_head)
+        # A model that has no values yet has none to lose, and is read in one pass.
+        fresh = all(awaits(match.variable) for match in matches)
+        for match in matches:
+            value = match.value()
+            if fresh:
+                fill(match.variable, value)
+    except (ValueError, UnreadableError, *files.DAMAGE) as error:
         raise ValueError(
-            f"{path} does not fit the model {model.name!r}: {error}"
-            f"{made_for(checkpoint.metadata, model)}."
+            f"{checkpoint.path} does not fit the model {model.name!r}: "
+            f"{files.first_line(error)}{made_for(checkpoint.metadata, model)}."
         ) from None
-    for variable, value in filled:
-        variable.assign(value)
+    for match in () if fresh else matches:
+        fill(match.variable, match.value())
     return report
 
 
 def save_weights(
     model: keras.Model, path: str | os.PathLike[str], layout: str = "convzoo"
 ) -> Path:
-    """Write a model's weights as safetensors, keyed ``layer/variable``.
+    """Write a model's weights as safetensors.
 
-    The header carries the builder, variant, options and classes of a model built by the
-    zoo, and each layer's settings, so that `load_weights` refuses a model of another
-    make. An existing file is replaced in one step. Equal weights give equal bytes.
+    ``layout="convzoo"`` keys them ``layer/variable``. The header carries the builder,
+    variant, options and classes of a model built by the zoo, and each layer's settings,
+    so that `load_weights` refuses a model of another make. ``"torchvision"`` and
+    ``"timm"`` name and turn them as those libraries do, whose models of the same
+    network load the file with ``strict=True`` and answer alike. An existing file is
+    replaced in one step. Equal weights give equal bytes.
 
     Args:
-        model: A flat model.
+        model: A flat model; for another library's layout, one built by the zoo in a
+            variant that the library has.
         path: A name that ends in ``.safetensors``.
-        layout: ``"convzoo"``.
+        layout: "convzoo", "torchvision" or "timm".
 
     Returns:
         The path written.
 
     Raises:
-        ValueError: If the layout or the suffix is another, or a weight is not finite.
+        ValueError: If the layout or the suffix is another, a weight is not finite, or
+            the library has no such network.
         FileNotFoundError: If the folder does not exist.
     """
     path = Path(path)
@@ -114,6 +151,8 @@ def save_weights(
         raise ValueError(f"path must end in .safetensors, found {str(path)!r}.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {path.parent}: create it first.")
+    if layout != "convzoo":
+        check_exists_in(layout, model)
     tensors = {
         name: keras.ops.convert_to_numpy(variable)
         for name, variable in _variables(model).items()
@@ -123,7 +162,11 @@ def save_weights(
             raise ValueError(
                 f"{name!r} of the model {model.name!r} holds NaN or inf: nothing saved."
             )
-    files.write(path, tensors, origin_facts(model), model_settings(model))
+    if layout == "convzoo":
+        files.write(path, tensors, origin_facts(model), model_settings(model))
+    else:
+        state = libraries.state_dict(model, tensors, layout, model.origin.builder)
+        files.write_safetensors(path, state, {"format": "pt"})
     return path
 
 
@@ -174,23 +217,31 @@ def adapt_channels(kernel: Array, channels: int) -> Array:
     return scaled
 
 
-def _find_file(model: keras.Model, source: str | os.PathLike[str] | Record) -> Path:
-    """Return the file that a record, a record's name or a path means."""
+def _chosen(
+    model: keras.Model, source: str | os.PathLike[str] | Record
+) -> Path | Record:
+    """Return the record or the path that the source of the weights means."""
     if isinstance(source, Record):
-        return source.path()
+        return source
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(
             "source must be a name, a path or a record from weights_info, "
             f"found {type(source).__name__}."
         )
     path, origin = Path(source), getattr(model, "origin", None)
-    if origin is not None and source in list_weights(origin.builder):
-        return find(origin.builder, str(source), origin.variant, origin.options).path()
+    published = origin is not None and source in list_weights(origin.builder)
     plain_word = isinstance(source, str) and path.name == source and not path.suffix
-    if path.exists() or not plain_word:
+    if not published and (files.exists(path) or not plain_word):
         return path
     if origin is not None:
-        return find(origin.builder, str(source), origin.variant).path()
+        return find(
+            origin.builder,
+            str(source),
+            origin.variant,
+            origin.options,
+            include_top=origin.include_top,
+            input_shape=origin.input_shape,
+        )
     raise ValueError(
         f"There is no weight file {source!r}, and the model {model.name!r} does not "
         f"say who built it: pass the record, weights_info(<builder>, {source!r})."
@@ -217,36 +268,137 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     return named
 
 
+class _Match(NamedTuple):
+    """A variable and what fills it."""
+
+    name: str
+    variable: Any
+    sources: tuple[str, ...]
+    arrays: tuple[Stored, ...]
+    take: Callable[..., Array]
+    channels: int | None  # of the images, where a first kernel must be adapted
+
+    @np.errstate(over="ignore", invalid="ignore")  # the last check tells it in words
+    def value(self) -> Array:
+        """Read, turn and check the value; it may still lie in the file."""
+        shape = tuple(self.variable.shape)
+        for source, array in zip(self.sources, self.arrays, strict=True):
+            if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+                raise ValueError(f"{source!r} must hold floats, found {array.dtype}")
+        try:
+            turned = self.take(*(array.read() for array in self.arrays))
+        except ValueError:
+            raise ValueError(self._misfit(self.arrays[0].shape)) from None
+        if self.channels is not None:
+            turned = adapt_channels(turned, self.channels)
+        if turned.shape != shape:
+            raise ValueError(self._misfit(turned.shape))
+        value: Array = turned.astype(self.variable.dtype, copy=False)
+        if not _finite(value):
+            raise ValueError(
+                f"{self.sources[0]!r} must be finite in {self.variable.dtype}, found "
+                "NaN or inf"
+            )
+        return value
+
+    def _misfit(self, found: tuple[int, ...]) -> str:
+        expected = tuple(self.variable.shape)
+        theirs = self.sources[0]
+        whose = "" if theirs == self.name else f" for {self.name!r}"
+        advice = "; pass skip_head=True to keep the model's own head"
+        return (
+            f"{theirs!r} must have shape {expected}{whose}, found {found}"
+            f"{advice if is_head(self.name) else ''}"
+        )
+
+
 def _match(
-    model: keras.Model, checkpoint: Checkpoint, path: Path, *, skip_head: bool
-) -> tuple[list[tuple[Any, Array]], LoadReport]:
-    """Pair every variable with its checked value; assigns nothing."""
+    model: keras.Model, checkpoint: Checkpoint, *, skip_head: bool
+) -> tuple[list[_Match], LoadReport]:
+    """Pair every variable with the arrays that fill it; reads and assigns nothing."""
     variables = _variables(model)
-    tensors = _named(checkpoint.tensors, model)
+    tensors, identity = checkpoint.tensors, checkpoint.identity
+    if identity is None:
+        tensors = _named(tensors, model)
+        places = {name: Place((name,), _same) for name in variables}
+    else:
+        check_identity(model, identity)
+        places = libraries.places(model, checkpoint.content, identity)
     kept = [name for name in variables if skip_head and is_head(layer_of(name))]
     wanted = {name: v for name, v in variables.items() if name not in kept}
-    unused = [name for name in tensors if name not in wanted]
-    _check_names(wanted, tensors, layers_of(wanted))
-    first = _first_kernels(model) if _first_differs(wanted, tensors) else ()
-    filled, adapted = [], []
-    for name, variable in wanted.items():
-        tensor, shape = tensors[name], tuple(variable.shape)
-        if name in first and _differs_in_channels(tensor.shape, shape):
-            tensor = adapt_channels(tensor, shape[2])
-            adapted.append(name)
-        filled.append((variable, _checked(name, tensor, variable)))
+    used = {source for name in wanted if name in places for source in places[name][0]}
+    unused = [name for name in tensors if name not in used]
+    _check_complete(wanted, places, tensors, headless=headless(checkpoint))
+    layers = layers_of(wanted)
+    strays = [
+        name
+        for name in unused
+        if (
+            layer_of(name) in layers or not is_head(name)
+            if identity is None
+            else not libraries.may_be_left(name, identity)
+        )
+    ]
+    if strays:
+        raise ValueError(
+            f"the file holds {listed(strays, most=5)}, which the model lacks"
+        )
+    matches = [
+        _Match(
+            name,
+            variable,
+            places[name].sources,
+            tuple(tensors[source] for source in places[name].sources),
+            places[name].take,
+            None,
+        )
+        for name, variable in wanted.items()
+    ]
+    matches, adapted = _adapted(model, matches)
     report = LoadReport(
-        str(path),
-        checkpoint.format,
+        str(checkpoint.path),
+        checkpoint.content.format,
         tuple(wanted),
         tuple(kept),
         tuple(unused),
-        tuple(adapted),
+        adapted,
     )
-    return filled, report
+    return matches, report
 
 
-def _named(tensors: Mapping[str, Array], model: keras.Model) -> dict[str, Array]:
+def headless(checkpoint: Checkpoint) -> bool:
+    """Tell whether a file holds the body alone."""
+    if checkpoint.identity is not None:
+        return checkpoint.identity.classes is None
+    return not any(map(is_head, checkpoint.tensors))
+
+
+def _check_complete(
+    wanted: Iterable[str],
+    places: Mapping[str, Place],
+    tensors: Mapping[str, Stored],
+    *,
+    headless: bool,
+) -> None:
+    """Refuse a file that lacks what fills the model."""
+    lacking = [name for name in wanted if not _has(places.get(name), tensors)]
+    if lacking:
+        advice = "; the file has no head: pass skip_head=True to keep the model's"
+        raise ValueError(
+            f"the file lacks {listed(lacking, most=5)}, which the model has"
+            f"{advice if headless and all(map(is_head, layers_of(lacking))) else ''}"
+        )
+
+
+def _has(place: Place | None, tensors: Mapping[str, Stored]) -> bool:
+    return place is not None and all(source in tensors for source in place.sources)
+
+
+def _same(array: Array) -> Array:
+    return array
+
+
+def _named(tensors: Mapping[str, Stored], model: keras.Model) -> dict[str, Stored]:
     """Replace positions (``c1/0``) by the names of the model's variables."""
     names = {
         f"{layer.name}/{position}": f"{layer.name}/{variable.name}"
@@ -256,50 +408,40 @@ def _named(tensors: Mapping[str, Array], model: keras.Model) -> dict[str, Array]
     return {names.get(name, name): tensor for name, tensor in tensors.items()}
 
 
-def _check_names(
-    wanted: Mapping[str, Any], tensors: Mapping[str, Array], layers: set[str]
-) -> None:
-    missing = [name for name in wanted if name not in tensors]
-    if missing:
-        headless = not any(is_head(layer) for layer in layers_of(tensors))
-        advice = "; the file has no head: pass skip_head=True to keep the model's"
-        raise ValueError(
-            f"the file lacks {listed(missing, most=5)}, which the model has"
-            f"{advice if headless and all(map(is_head, layers_of(missing))) else ''}"
-        )
-    strays = [
-        name
-        for name in tensors
-        if name not in wanted and (layer_of(name) in layers or not is_head(name))
-    ]
-    if strays:
-        raise ValueError(
-            f"the file holds {listed(strays, most=5)}, which the model lacks"
-        )
-
-
-def _checked(name: str, tensor: Array, variable: Any) -> Array:
-    """Return a tensor in the variable's type, if it is fit for it."""
-    expected = tuple(variable.shape)
-    if tensor.shape != expected:
-        advice = "; pass skip_head=True to keep the model's own head"
-        raise ValueError(
-            f"{name!r} must have shape {expected}, found {tensor.shape}"
-            f"{advice if is_head(name) else ''}"
-        )
-    if tensor.dtype.kind != "f" and tensor.dtype.name != "bfloat16":
-        raise ValueError(f"{name!r} must hold floats, found {tensor.dtype}")
-    with np.errstate(over="ignore"):
-        value = tensor.astype(variable.dtype, copy=False)
-    if not _finite(value):
-        raise ValueError(
-            f"{name!r} must be finite in {variable.dtype}, found NaN or inf"
-        )
-    return value
-
-
 def _finite(array: Array) -> bool:
-    return bool(np.isfinite(array).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The sum is finite in nearly every case, and needs no second array.
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
+def _adapted(
+    model: keras.Model, matches: list[_Match]
+) -> tuple[list[_Match], tuple[str, ...]]:
+    """Mark the first kernels that read another number of channels."""
+    differing = [
+        match.name
+        for match in matches
+        if match.name.endswith("/kernel")
+        and len(match.variable.shape) == 4
+        and _differs_in_channels(_turned_shape(match), tuple(match.variable.shape))
+    ]
+    if not differing:
+        return matches, ()
+    adapted = tuple(name for name in differing if name in _first_kernels(model))
+    return [
+        match._replace(channels=match.variable.shape[2])
+        if match.name in adapted
+        else match
+        for match in matches
+    ], adapted
+
+
+def _turned_shape(match: _Match) -> tuple[int, ...]:
+    """Return the shape that a value would have; no value is read."""
+    array = match.arrays[0]
+    if len(array.shape) != 4:
+        return array.shape
+    return match.take(np.broadcast_to(array.dtype.type(0), array.shape)).shape
 
 
 def _differs_in_channels(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
@@ -308,13 +450,6 @@ def _differs_in_channels(found: tuple[int, ...], expected: tuple[int, ...]) -> b
         len(found) == len(expected) == 4
         and found[2] != expected[2]
         and (*found[:2], found[3]) == (*expected[:2], expected[3])
-    )
-
-
-def _first_differs(wanted: Mapping[str, Any], tensors: Mapping[str, Array]) -> bool:
-    return any(
-        _differs_in_channels(tensors[name].shape, tuple(variable.shape))
-        for name, variable in wanted.items()
     )
 
 
