@@ -6,20 +6,29 @@ before a command needs it, so that help and the list appear at once.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convzoo import __version__
 from convzoo.arguments import near, one_of
 from convzoo.catalog import CATALOG, Entry, list_models
+from convzoo.commands.errors import misuse, print_json, reported
+from convzoo.commands.evaluate import evaluate_command
+from convzoo.commands.options import (
+    LEVELS,
+    Count,
+    LevelChoice,
+    json_flag,
+    obtain,
+    variant_option,
+)
+from convzoo.commands.weights import weights
 from convzoo.inspect.formats import drawing_file
 from convzoo.terminal import print_models, quiet_keras, with_progress
 
@@ -29,48 +38,7 @@ if TYPE_CHECKING:
     from convzoo.inspect.plot import Level
     from convzoo.prediction import Outcome
 
-LEVELS = ("stage", "block", "layer")
-
-
-class _Level(click.Choice[str]):
-    """A level; another one is answered in one sentence."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        with _reported():
-            one_of("--level", value, LEVELS)
-        return super().convert(value, param, ctx)
-
-
-class _Count(click.ParamType[int]):
-    """A whole number of at least 1; anything else is answered in one sentence."""
-
-    name = "integer"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> int:
-        try:
-            count = int(value)
-        except ValueError:
-            count = 0
-        if count < 1:
-            option = param.opts[0] if param else "The value"
-            _misuse(f"{option} must be a whole number of at least 1, found {value!r}.")
-        return count
-
-
 _argument = click.argument("model", metavar="MODEL")
-_variant = click.option(
-    "--variant", metavar="NAME", help="Variant of the model; else the default one."
-)
-_json = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON instead of text."
-)
 
 
 def main() -> None:
@@ -107,9 +75,13 @@ def app() -> None:
     """The classic convolutional networks, exactly as published, in Keras 3."""
 
 
+app.add_command(weights)
+app.add_command(evaluate_command)
+
+
 @app.command("list")
 @click.argument("pattern", default="*")
-@_json
+@json_flag
 def list_command(pattern: str, as_json: bool) -> None:
     """List the models, their sizes and their weights.
 
@@ -119,23 +91,23 @@ def list_command(pattern: str, as_json: bool) -> None:
 
     entries = [CATALOG[name] for name in list_models(pattern)]
     if not entries:
-        _misuse(
+        misuse(
             f"pattern={pattern!r} fits no model{near(pattern, CATALOG)}; "
             f"existing: {', '.join(CATALOG)}."
         )
     weights = {entry.name: list_weights(entry.name) for entry in entries}
     if as_json:
-        _print_json([_as_data(entry, weights[entry.name]) for entry in entries])
+        print_json([_as_data(entry, weights[entry.name]) for entry in entries])
     else:
         print_models(entries, weights)
 
 
 @app.command("summary")
 @_argument
-@_variant
+@variant_option
 @click.option(
     "--level",
-    type=_Level(LEVELS),
+    type=LevelChoice(LEVELS),
     default="stage",
     show_default=True,
     help="What makes a row.",
@@ -145,8 +117,8 @@ def list_command(pattern: str, as_json: bool) -> None:
     metavar="HEIGHTxWIDTHxCHANNELS",
     help="Size of the image, such as 64x64x3; else the usual one.",
 )
-@click.option("--classes", type=_Count(), help="Number of classes.")
-@_json
+@click.option("--classes", type=Count(), help="Number of classes.")
+@json_flag
 def summary_command(
     model: str,
     variant: str | None,
@@ -161,12 +133,12 @@ def summary_command(
     """
     _check_model(model, variant)
     shape = _parse_shape(input_shape)
-    with _reported(), quiet_keras(f"Building {model}"):
+    with reported(), quiet_keras(f"Building {model}"):
         from convzoo.inspect.tables import summary  # noqa: PLC0415
 
         table = summary(_structure(model, variant, shape, classes), level=level)
     if as_json:
-        _print_json(table.to_dict())
+        print_json(table.to_dict())
     else:
         table.print()
 
@@ -180,10 +152,10 @@ def summary_command(
     type=click.Path(readable=False),
     help="File to write; else MODEL.svg.",
 )
-@_variant
+@variant_option
 @click.option(
     "--level",
-    type=_Level(LEVELS),
+    type=LevelChoice(LEVELS),
     default="block",
     show_default=True,
     help="What makes a box.",
@@ -196,9 +168,9 @@ def plot_command(
     MODEL is a name that convzoo list shows.
     """
     _check_model(model, variant)
-    with _reported():
+    with reported():
         file = drawing_file(f"{model}.svg" if output is None else output)
-    with _reported(), quiet_keras(f"Drawing {model}"):
+    with reported(), quiet_keras(f"Drawing {model}"):
         from convzoo.inspect.plot import plot_model  # noqa: PLC0415
 
         figure = plot_model(_structure(model, variant), file, level=level)
@@ -215,22 +187,28 @@ def plot_command(
     required=True,
     type=click.Path(readable=False, path_type=Path),  # told for each image instead
 )
-@click.option("--model", metavar="NAME", help="A model whose weights ship.  [required]")
+@click.option(
+    "--model",
+    metavar="NAME",
+    default="resnet50",
+    show_default=True,
+    help="A model that has weights.",
+)
 @click.option(
     "--weights", metavar="NAME", help="Its weights; else 'imagenet' or the best."
 )
-@_variant
+@variant_option
 @click.option(
     "--top",
-    type=_Count(),
+    type=Count(),
     default=5,
     show_default=True,
     help="Classes per image.",
 )
-@_json
+@json_flag
 def predict_command(
     images: tuple[Path, ...],
-    model: str | None,
+    model: str,
     weights: str | None,
     variant: str | None,
     top: int,
@@ -238,22 +216,18 @@ def predict_command(
 ) -> None:
     """Name what images show, the most probable classes first.
 
-    IMAGE is an image file, or a folder of them.
+    IMAGE is an image file, or a folder of them. Weights that are not on this machine
+    are downloaded.
     """
     from convzoo import prediction  # noqa: PLC0415
-    from convzoo.pretrained.records import shipped_models  # noqa: PLC0415
 
-    if model is None:
-        _misuse(
-            "The option --model is required: name a model whose weights ship "
-            f"({', '.join(shipped_models())})."
-        )
-    with _reported():
-        prediction.chosen_record(model, weights, variant)
+    with reported():
+        record = prediction.chosen_record(model, weights, variant)
     outcomes = _checked(images)
     files = [image for image, _, error in outcomes if not error]
     if files:
-        with _reported(misuse=()), quiet_keras(f"Loading {model}"):
+        obtain(record)
+        with reported(misuse=()), quiet_keras(f"Loading {model}"):
             classifier = prediction.built(model, weights, variant)
         found = prediction.outcomes(files, classifier, top=top)
         named = iter(list(with_progress(found, len(files))))
@@ -263,24 +237,9 @@ def predict_command(
         raise click.exceptions.Exit(1)
 
 
-def _misuse(message: str) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
-    raise click.exceptions.Exit(2)
-
-
-@contextmanager
-def _reported(misuse: tuple[type[Exception], ...] = (ValueError,)) -> Iterator[None]:
-    """Turn an error that the user can act on into one line and an exit code."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        click.echo(f"Error: {error}", err=True)
-        raise click.exceptions.Exit(2 if isinstance(error, misuse) else 1) from None
-
-
 def _check_model(model: str, variant: str | None) -> None:
     """Refuse an unknown model or variant before Keras is imported."""
-    with _reported():
+    with reported():
         one_of("model", model, CATALOG)
         if variant is not None:
             one_of("variant", variant, CATALOG[model].variants)
@@ -291,7 +250,7 @@ def _parse_shape(text: str | None) -> tuple[int, int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text)
     if match is None:
-        _misuse(
+        misuse(
             "--input-shape must be HEIGHTxWIDTHxCHANNELS, such as 64x64x3, "
             f"found {text!r}."
         )
@@ -351,7 +310,7 @@ def _note_skipped(folder: Path, others: list[Path]) -> None:
 
 def _print_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     if as_json:
-        _print_json([_outcome_data(outcome) for outcome in outcomes])
+        print_json([_outcome_data(outcome) for outcome in outcomes])
     for image, predictions, error in outcomes:
         if error:
             click.echo(f"Error: {error}", err=True)
@@ -366,10 +325,6 @@ def _outcome_data(outcome: Outcome) -> dict[str, Any]:
         return {"image": str(outcome.image), "error": str(outcome.error)}
     named = [prediction._asdict() for prediction in outcome.predictions]
     return {"image": str(outcome.image), "predictions": named}
-
-
-def _print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2))
 
 
 def _as_data(entry: Entry, weights: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import io
 import json
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
@@ -67,6 +68,7 @@ class TestList:
         (lenet,) = (row for row in rows if row.split()[:1] == ["lenet"])
         assert "32 x 32 x 1" in lenet
         assert lenet.split()[-1] == "mnist"
+        assert re.search(r"imagenet and \d+ more *$", resnet)
 
     def test_a_pattern_chooses(self):
         result = run("list", "vgg*", "--json")
@@ -93,7 +95,7 @@ class TestHelp:
     def test_help_lists_the_commands(self):
         result = run("--help")
         assert result.exit_code == 0
-        for command in ("list", "summary", "plot", "predict"):
+        for command in ("list", "summary", "plot", "predict", "weights"):
             assert f"\n  {command} " in result.stdout
             assert run(command, "-h").exit_code == 0
 
@@ -105,12 +107,16 @@ class TestHelp:
         )
 
 
-class TestMisuse:
-    def test_predict_without_a_model_names_those_with_weights(self):
-        result = run("predict", EXAMPLES / "7.png")
-        assert result.exit_code == 2
-        one_line(result, "--model is required", "(lenet)")
+def test_predict_takes_resnet50_unless_told_otherwise(tmp_path, monkeypatch):
+    for cache in ("CONVZOO_HOME", "TORCH_HOME", "HF_HOME", "KERAS_HOME"):
+        monkeypatch.setenv(cache, str(tmp_path))
+    monkeypatch.setenv("CONVZOO_OFFLINE", "1")
+    result = run("predict", EXAMPLES / "7.png")
+    assert result.exit_code == 1
+    one_line(result, "resnet50_weights_tf_dim_ordering_tf_kernels.h5", str(tmp_path))
 
+
+class TestMisuse:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
@@ -129,7 +135,7 @@ class TestMisuse:
             (("predict", "--top", "x", "a.png"), "--top must be .*1, found 'x'."),
             (("predict", "--top", "0", "a.png"), "--top must be .*1, found '0'."),
             (("predict", "--model", "lenett", "a.png"), "did you mean 'lenet'?"),
-            (("predict", "--model", "vgg16", "a.png"), "models with weights: lenet"),
+            (("predict", "--model", "unet", "a.png"), "models with weights: lenet,"),
             (("predict", "--model", "lenet", "--weights", "mnit", "a.png"), "'mnist'?"),
             (("predict", "--model", "lenet", "--variant", "papr", "a.png"), "'paper'?"),
         ],

@@ -1,0 +1,140 @@
+"""Options that several commands take, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from convzoo.arguments import one_of
+from convzoo.commands.errors import misuse, reported
+
+if TYPE_CHECKING:
+    from convzoo.pretrained.record import Record
+
+LEVELS = ("stage", "block", "layer")
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+class LevelChoice(click.Choice[str]):
+    """A level; another one is answered in one sentence."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Accept a level or end the command."""
+        with reported():
+            one_of("--level", value, LEVELS)
+        return super().convert(value, param, ctx)
+
+
+class Count(click.ParamType[int]):
+    """A whole number of at least 1; anything else is answered in one sentence."""
+
+    name = "integer"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> int:
+        """Accept a count or end the command."""
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if count < 1:
+            option = param.opts[0] if param else "The value"
+            misuse(f"{option} must be a whole number of at least 1, found {value!r}.")
+        return count
+
+
+json_flag = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of text."
+)
+variant_option = click.option(
+    "--variant", metavar="NAME", help="Variant of the model; else the default one."
+)
+option = click.option(
+    "--option",
+    "options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Option of the model, such as alpha=0.5.",
+)
+size_option = click.option(
+    "--size", type=Count(), metavar="PIXELS", help="Side of the image, for the nearest."
+)
+_no_top = click.option("--no-top", is_flag=True, help="Prefer the file without head.")
+
+
+def choice(command: Command) -> Command:
+    """Add the options that tell files apart which share a name."""
+    return variant_option(option(size_option(_no_top(command))))
+
+
+def chosen(
+    model: str,
+    name: str,
+    variant: str | None = None,
+    options: Iterable[str] = (),
+    size: int | None = None,
+    no_top: bool = False,
+) -> Record:
+    """Return the record that a name and what tells files apart mean."""
+    from convzoo.pretrained.records import weights_info  # noqa: PLC0415
+
+    with unknown_options(), reported():
+        return weights_info(
+            model,
+            name,
+            variant,
+            include_top=not no_top,
+            input_shape=None if size is None else (size, size, 3),
+            **parsed(options),
+        )
+
+
+def obtain(record: Record) -> None:
+    """Download weights unless they are here, with a progress bar of their own."""
+    note_licence(record)
+    with reported(misuse=()):
+        record.path()
+
+
+def note_licence(record: Record) -> None:
+    """Tell of a licence that not everyone may use."""
+    if not record.commercial:
+        click.echo(
+            f"Note: {record.model}/{record.name} is licensed {record.licence}, which "
+            "forbids commercial use.",
+            err=True,
+        )
+
+
+def parsed(options: Iterable[str]) -> dict[str, Any]:
+    """Return the values of ``--option NAME=VALUE``, read as JSON where they are."""
+    values: dict[str, Any] = {}
+    for option in options:
+        name, separator, value = option.partition("=")
+        if not separator or not name.isidentifier():
+            misuse(f"--option must be NAME=VALUE, such as alpha=0.5, found {option!r}.")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+@contextmanager
+def unknown_options() -> Iterator[None]:
+    """Answer an --option that no weights or no builder has."""
+    try:
+        yield
+    except TypeError as error:
+        misuse(str(error))
