@@ -37,7 +37,9 @@ ALLOWED = {
     "terminal": {"pretrained", "catalog"},
     "inspect": {"terminal", "models", "pretrained", *GROUND},
     "prediction": {"models", "pretrained", *GROUND},
-    "cli": {"prediction", "inspect", "models", "pretrained", "terminal", *GROUND},
+    "evaluation": {"prediction", "models", "pretrained", *GROUND},
+    "commands": {"evaluation", "prediction", "pretrained", "terminal", *GROUND},
+    "cli": {"commands", "prediction", "inspect", "models", "pretrained", "terminal", *GROUND},
 }
 
 
@@ -213,7 +215,7 @@ def test_weights_have_model_cards():
     for stem in files:
         card = (ROOT / "weights" / f"{stem}.md").read_text("utf-8")
         variant = stem.split("-")[1]
-        error = convzoo.weights_info("lenet", "mnist", variant).top1_error
+        error = 1 - convzoo.weights_info("lenet", "mnist", variant).top1
         assert f"**{100 * error:.2f} %**" in card
         assert f"{100 * error:.2f} %" in (ROOT / "README.md").read_text("utf-8")
 
