@@ -52,9 +52,9 @@ def awaits(variable: Any) -> bool:
 
 def fill(variable: Any, value: np.ndarray[Any, Any]) -> None:
     """Give a variable its value, also one that waits for its first."""
-    if keras.backend.backend() != "tensorflow":
-        # TensorFlow copies by itself; the others would keep using a file's pages.
-        value = np.array(value, order="C")
+    if keras.backend.backend() == "jax":
+        value = np.array(value)  # the others copy: JAX would keep using a file's pages
+    value = np.ascontiguousarray(value)  # PyTorch would keep the file's order of axes
     if awaits(variable):
         # Keras' own `assign` would be lost: it goes to the scope, not the variable.
         variable._initialize(value)

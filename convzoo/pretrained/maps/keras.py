@@ -27,6 +27,7 @@ MEAN = caffe_mean(123.68, 116.779, 103.939)
 RESNET_EPSILON = 1.001e-5
 VARIANTS = {"vgg": "plain", "resnet": "v1"}  # else "keras"
 
+MOST_IN_HEAD = 3  # layers: VGG's
 BY_NAME = ("weights.h5", "keras")  # formats whose names are trusted
 
 # What a layer's arrays are, by their numbers of axes.
@@ -54,17 +55,18 @@ class Row(NamedTuple):
 
 
 @functools.cache
-def orders() -> dict[str, tuple[Row, ...]]:
-    """Return the layers of each network in the order of its files."""
+def _sections() -> dict[str, list[str]]:
+    """Return the lines of each network, one a layer."""
     text = Path(__file__).with_name("keras_applications.txt").read_text("utf-8")
-    found = {}
-    for section in text.split("# ")[1:]:
-        builder, *lines = section.splitlines()
-        rows = (line.split() for line in lines)
-        found[builder] = tuple(
-            Row(theirs, ours, tuple(roles.split(","))) for theirs, ours, roles in rows
-        )
-    return found
+    sections = (section.splitlines() for section in text.split("# ")[1:])
+    return {builder: lines for builder, *lines in sections}
+
+
+@functools.cache
+def order(builder: str) -> tuple[Row, ...]:
+    """Return the layers of a network in the order of its files."""
+    rows = (line.split() for line in _sections()[builder])
+    return tuple(Row(theirs, ours, tuple(r.split(","))) for theirs, ours, r in rows)
 
 
 Layers = dict[str, dict[str, str]]  # by layer, then by role: the name in the file
@@ -145,8 +147,12 @@ def _is_dense(content: Content, roles: dict[str, str]) -> bool:
 
 def identify(content: Content) -> Identity | None:
     """Tell the network by its layers and their arrays; None if it is none of them."""
-    longest_first = sorted(orders().items(), key=lambda item: -len(item[1]))
-    for builder, rows in longest_first:
+    count = len(layers(content))
+    longest_first = sorted(_sections(), key=lambda name: -len(_sections()[name]))
+    for builder in longest_first:
+        if len(_sections()[builder]) - MOST_IN_HEAD > count:
+            continue
+        rows = order(builder)
         aligned = _aligned(content, rows)
         if aligned is not None:
             family = builder.rstrip("0123456789")
@@ -169,7 +175,7 @@ def places(
     model: keras.Model, content: Content, identity: Identity
 ) -> dict[str, Place]:
     """Return where each variable of a model stands in a file of keras.applications."""
-    rows = orders()[identity.builder]
+    rows = order(identity.builder)
     aligned = _aligned(content, rows) or {}
     reads_bgr = identity.builder.startswith(tuple(VARIANTS))
     found = {}
