@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,13 @@ import click
 
 from convzoo import __version__
 from convzoo.arguments import near, one_of
-from convzoo.catalog import CATALOG, Entry, list_models
+from convzoo.catalog import CATALOG, SORTS, TASKS, Entry, list_models
 from convzoo.commands.errors import misuse, print_json, reported
 from convzoo.commands.evaluate import evaluate_command
 from convzoo.commands.options import (
     LEVELS,
     Count,
-    LevelChoice,
+    OneOf,
     json_flag,
     obtain,
     variant_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from convzoo.prediction import Outcome
 
 _argument = click.argument("model", metavar="MODEL")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
 def main() -> None:
@@ -81,20 +83,44 @@ app.add_command(evaluate_command)
 
 @app.command("list")
 @click.argument("pattern", default="*")
+@click.option("--task", metavar="|".join(TASKS), help="What the models are for.")
+@click.option(
+    "--max-parameters", metavar="NUMBER", help="Most parameters, such as 5M or 500k."
+)
+@click.option(
+    "--sort",
+    metavar="|".join(SORTS),
+    help="The smallest, the earliest or the most accurate first.",
+)
 @json_flag
-def list_command(pattern: str, as_json: bool) -> None:
-    """List the models, their sizes and their weights.
+def list_command(
+    pattern: str,
+    task: str | None,
+    max_parameters: str | None,
+    sort: str | None,
+    as_json: bool,
+) -> None:
+    """List the models, their sizes, their accuracy on ImageNet and their weights.
 
     PATTERN chooses names, such as 'resnet*'.
     """
     from convzoo.pretrained.records import list_weights  # noqa: PLC0415
 
-    entries = [CATALOG[name] for name in list_models(pattern)]
-    if not entries:
+    most = _parse_number(max_parameters)
+    if not list_models(pattern):
         misuse(
             f"pattern={pattern!r} fits no model{near(pattern, CATALOG)}; "
             f"existing: {', '.join(CATALOG)}."
         )
+    with reported():
+        names = list_models(pattern, task=task, max_parameters=most, sort=sort)
+    if not names:
+        given = (("--task", task), ("--max-parameters", max_parameters))
+        filters = " and ".join(f"{option} {value}" for option, value in given if value)
+        misuse(
+            f"{filters} leave no model of pattern={pattern!r}: widen or drop a filter."
+        )
+    entries = [CATALOG[name] for name in names]
     weights = {entry.name: list_weights(entry.name) for entry in entries}
     if as_json:
         print_json([_as_data(entry, weights[entry.name]) for entry in entries])
@@ -107,7 +133,7 @@ def list_command(pattern: str, as_json: bool) -> None:
 @variant_option
 @click.option(
     "--level",
-    type=LevelChoice(LEVELS),
+    type=OneOf(LEVELS),
     default="stage",
     show_default=True,
     help="What makes a row.",
@@ -155,7 +181,7 @@ def summary_command(
 @variant_option
 @click.option(
     "--level",
-    type=LevelChoice(LEVELS),
+    type=OneOf(LEVELS),
     default="block",
     show_default=True,
     help="What makes a box.",
@@ -256,6 +282,17 @@ def _parse_shape(text: str | None) -> tuple[int, int, int] | None:
         )
     height, width, channels = map(int, match.groups())
     return height, width, channels
+
+
+def _parse_number(text: str | None) -> int | None:
+    """Read a number such as 5M, 2.5M, 500k or 5,000,000."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d[\d_,]*\.?\d*)([kMB]?)", text, re.ASCII | re.IGNORECASE)
+    if match is None:
+        misuse(f"--max-parameters must be a number such as 5M, found {text!r}.")
+    number, unit = match.groups()
+    return int(Decimal(number.replace(",", "")) * _UNITS[unit.lower()])
 
 
 def _structure(

@@ -167,9 +167,10 @@ def print_models(
         Column("Trainable\nparameters", _lines(trainable), number=True),
         Column("Multiply-\naccumulates", _lines(macs), number=True),
         Column("Input", _lines(sizes), number=True),
+        Column("Top-1", [_percent(entry.top1) for entry in entries], number=True),
         Column("Weights", [_few(weights[e.name]) for e in entries]),
     ]
-    kept = fitted(columns, screen.width, spare=("Paper", "Input"))
+    kept = fitted(columns, screen.width, spare=("Paper", "Top-1", "Input"))
     screen.print(table_of(kept, screen.width), crop=False)
 
 
@@ -195,6 +196,10 @@ def console() -> Console:
 
 def _millions(macs: int | None) -> str:
     return "-" if macs is None else f"{macs / 1e6:,.1f} M"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
 
 
 def _size(variant: Variant) -> str:

@@ -209,6 +209,11 @@ def test_summary_of_a_name_has_the_exact_counts():
     assert (row.repeats, row.stride, row.output_shape) == (5, 16, (None, 14, 14, 1024))
     one = 14 * 14 * (1024 * 256 + 9 * 256 * 256 + 256 * 1024)
     assert row.macs == 5 * one
+    assert row.receptive_field == (291, 291)
+    assert row.macs_share == 5 * one / 3_857_973_248
+    assert row.parameters_share == row.parameters / 25_610_152
+    assert sum(row.parameters_share for row in found.rows) == pytest.approx(1)
+    assert (found.rows[-1].receptive_field, found.rows[-1].stride) == ("all", 32)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -231,6 +236,7 @@ def test_activations_inside_layers_are_told_but_for_relu():
 def test_unknown_macs_are_a_dash():
     found = summary("unet")
     assert found.totals.macs is None
+    assert {row.macs_share for row in found.rows} == {None}
     assert str(found).splitlines()[-1].split()[-1] == "-"
 
 
@@ -252,10 +258,12 @@ def test_summary_shows_itself():
     ("width", "gone"),
     [
         (160, ()),
-        (92, ("stride",)),
-        (80, ("stride", "trainable ")),
-        (70, ("stride", "trainable ", "operations")),
-        (40, ("stride", "trainable ", "operations")),
+        (112, ("share",)),
+        (104, ("share", "stride")),
+        (92, ("share", "stride", "trainable ")),
+        (80, ("share", "stride", "trainable ", "receptive")),
+        (70, ("share", "stride", "trainable ", "receptive", "operations")),
+        (40, ("share", "stride", "trainable ", "receptive", "operations")),
     ],
 )
 def test_a_narrow_terminal_goes_without_columns(width, gone):
@@ -267,7 +275,7 @@ def test_a_narrow_terminal_goes_without_columns(width, gone):
     for number in ("4,253,864", "4,231,976", "568,740,352"):
         assert number in total
     assert "stage4_block2..6 x5" in shown
-    for title in ("stride", "trainable ", "operations"):
+    for title in ("share", "stride", "trainable ", "receptive", "operations"):
         assert (title in shown) == (title not in gone)
     if width >= 70:
         assert max(map(len, shown.splitlines())) <= width
@@ -276,10 +284,11 @@ def test_a_narrow_terminal_goes_without_columns(width, gone):
 @pytest.mark.parametrize(
     ("width", "there", "gone"),
     [
-        (120, ("Paper", "Input"), ()),
-        (80, ("Input", "32 x 32 x 1"), ("Paper",)),
-        (65, (), ("Paper", "Input")),
-        (20, (), ("Paper", "Input")),
+        (120, ("Paper", "Input", "Top-1", "71.3%"), ()),
+        (90, ("Input", "Top-1"), ("Paper",)),
+        (80, ("Input", "32 x 32 x 1"), ("Paper", "Top-1")),
+        (65, (), ("Paper", "Input", "Top-1")),
+        (20, (), ("Paper", "Input", "Top-1")),
     ],
 )
 def test_a_narrow_terminal_lists_models_without_columns(width, there, gone):
@@ -316,6 +325,22 @@ def test_summary_as_data():
     assert data["totals"]["parameters"] == small().count_params()
     assert data["rows"][2]["operations"]
     assert data["rows"][2]["output_shape"] == [None, 16, 16, 8]
+
+
+def test_receptive_fields_in_words():
+    assert summary("lenet").rows[1].receptive_field == (5, 5)
+    image = keras.Input((9, 9, 1), name="image")
+    x = layers.Conv2D(1, (1, 3), name="wide1")(image)
+    model = keras.Model(image, layers.Reshape((7, 9), name="turned1")(x))
+    lines = str(summary(model, level="layer")).splitlines()
+    assert lines[1].endswith("receptive field  stride")
+    assert lines[4].endswith(" 1 x 3       1")
+    assert lines[5].endswith(" ?       1")
+    data = summary(model, level="layer").to_dict()
+    assert [row["receptive_field"] for row in data["rows"]] == [[1, 1], [1, 3], None]
+    vector = keras.Input((4,), name="vector")
+    (row, _) = summary(keras.Model(vector, layers.ReLU()(vector)), level="layer").rows
+    assert row.receptive_field == ()
 
 
 def test_frozen_layers_are_not_trainable():

@@ -13,12 +13,13 @@ from rich.text import Text
 
 from convzoo import terminal
 from convzoo.arguments import one_of
-from convzoo.calls import Network, Shape, network, strides
+from convzoo.calls import Shape, network
 from convzoo.catalog import CATALOG
 from convzoo.deferred import without_weights
 from convzoo.inspect.cost import call_macs, parameters, total
 from convzoo.inspect.graph import LEVELS, Node, network_graph
 from convzoo.inspect.operations import shape_text
+from convzoo.inspect.receptive import Field, Size, call_fields
 from convzoo.terminal import Column, fitted, table_of
 
 Level = Literal["stage", "block", "layer"]
@@ -29,10 +30,15 @@ _COLUMNS = (
     ("operations", False),
     ("output", False),
     ("parameters", True),
+    ("share", True),
     ("trainable", True),
     ("MACs", True),
+    ("share", True),
+    ("receptive\nfield", True),
     ("stride", True),
 )
+# What a narrow terminal goes without, the least important first.
+_SPARE = ("share", "stride", "trainable", "receptive\nfield", "operations")
 
 
 class Row(NamedTuple):
@@ -46,6 +52,9 @@ class Row(NamedTuple):
     parameters: int  # of the whole row, as the numbers below
     trainable: int
     macs: int | None  # None where a side of a map is unknown
+    parameters_share: float  # of the whole model's, in [0, 1], as the next
+    macs_share: float | None
+    receptive_field: Size  # of the output, see `convzoo.inspect.receptive`
     stride: int  # input pixels per step of the output
 
 
@@ -78,6 +87,7 @@ class Summary(NamedTuple):
                 row._asdict()
                 | {"operations": list(row.operations)}
                 | {"output_shape": list(row.output_shape)}
+                | {"receptive_field": _listed(row.receptive_field)}
                 for row in self.rows
             ],
             "totals": self.totals._asdict(),
@@ -86,14 +96,14 @@ class Summary(NamedTuple):
     def print(self, console: Console | None = None) -> None:
         """Write the table to the standard output, or to a rich ``console``.
 
-        Numbers are never cut: a narrow terminal goes without the strides, then without
-        the trainable parameters but for their total, then without the operations.
+        Numbers are never cut: a narrow terminal goes without the shares, then without
+        strides, trainable parameters but for their total, fields and operations.
         """
         (console or terminal.console()).print(self, crop=False)
 
     def __str__(self) -> str:
         """Return the table as plain text."""
-        titles = [title for title, _ in _COLUMNS]
+        titles = [" ".join(title.split()) for title, _ in _COLUMNS]
         table = [titles, *map(_cells, self.rows), self._total_cells()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
@@ -122,7 +132,7 @@ class Summary(NamedTuple):
                 _COLUMNS, cells, self._total_cells(), strict=True
             )
         ]
-        kept = fitted(columns, width, spare=("stride", "trainable", "operations"))
+        kept = fitted(columns, width, spare=_SPARE)
         yield table_of(kept, width, title=self.model)
         if "trainable" not in [column.title for column in kept]:
             yield Text(f" trainable: {self.totals.trainable:,}")
@@ -146,13 +156,15 @@ class Summary(NamedTuple):
 
     def _total_cells(self) -> list[str]:
         every, trainable, macs = self.totals
-        return ["total", "", "", f"{every:,}", f"{trainable:,}", _macs(macs), ""]
+        numbers = [f"{every:,}", "", f"{trainable:,}", _macs(macs)]
+        return ["total", "", "", *numbers, "", "", ""]
 
 
 def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
-    """Tabulate a model: operations, output shapes, parameters, MACs and strides.
+    """Tabulate a model: operations, output shapes, parameters, MACs, receptive fields.
 
-    Equal blocks in a row share a line, ``conv4_block2..6 x5``, with their sums.
+    Equal blocks in a row share a line, ``conv4_block2..6 x5``, with their sums and the
+    output, receptive field and stride of the last.
 
     Args:
         model: A functional or a built Sequential model, or the name of a builder, which
@@ -162,7 +174,10 @@ def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
     Returns:
         The table; its ``rows`` and ``totals`` are plain tuples. MACs are multiply-
         accumulates of convolutions and dense layers for one example (see
-        `convzoo.inspect.cost`), None, written ``-``, where a side is not fixed.
+        `convzoo.inspect.cost`), None, written ``-``, where a side is not fixed. A
+        receptive field is (height, width) in pixels and may exceed the image, "all"
+        behind a global pooling, or None, written ``?``, behind a layer whose windows
+        are unknown (see `convzoo.inspect.receptive`).
 
     Raises:
         ValueError: If ``level`` is none of the above, or no builder has the name.
@@ -176,18 +191,18 @@ def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
     if isinstance(model, str):
         model = _built(model)
     net = network(model)
-    costs, steps = call_macs(net), strides(net)
+    costs, fields = call_macs(net), call_fields(net)
     first: dict[str, str] = {}  # layer to its first call, which has its parameters
     for call in net.calls.values():
         first.setdefault(call.layer.name, call.name)
-    owners = set(first.values())
-    graph = network_graph(net, model.name, level)
-    rows = tuple(_row(net, node, owners, costs, steps) for node in graph.nodes)
+    sizes = {call: parameters(net.calls[call].layer) for call in first.values()}
     totals = Totals(
-        sum(row.parameters for row in rows),
-        sum(row.trainable for row in rows),
-        total(row.macs for row in rows),
+        sum(every for every, _ in sizes.values()),
+        sum(trainable for _, trainable in sizes.values()),
+        total(costs.values()),
     )
+    graph = network_graph(net, model.name, level)
+    rows = tuple(_row(node, sizes, costs, fields, totals) for node in graph.nodes)
     return Summary(model.name, level, rows, totals)
 
 
@@ -198,24 +213,33 @@ def _built(name: str) -> keras.Model:
 
 
 def _row(
-    net: Network,
     node: Node,
-    owners: set[str],
+    sizes: dict[str, tuple[int, int]],
     costs: dict[str, int | None],
-    steps: dict[str, int],
+    fields: dict[str, Field],
+    totals: Totals,
 ) -> Row:
-    sizes = [parameters(net.calls[call].layer) for call in node.calls if call in owners]
+    owned = [sizes[call] for call in node.calls if call in sizes]
+    every, macs = sum(size for size, _ in owned), total(map(costs.get, node.calls))
+    field = fields[node.calls[-1]]
     return Row(
         name=node.name,
         repeats=node.repeats,
         kind=node.kind,
         operations=node.gist,
         output_shape=node.shape,
-        parameters=sum(every for every, _ in sizes),
-        trainable=sum(trainable for _, trainable in sizes),
-        macs=total(costs[call] for call in node.calls),
-        stride=steps[node.calls[-1]],
+        parameters=every,
+        trainable=sum(trainable for _, trainable in owned),
+        macs=macs,
+        parameters_share=every / max(1, totals.parameters),
+        macs_share=_share(macs, totals.macs),
+        receptive_field=field.size,
+        stride=field.stride,
     )
+
+
+def _share(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or whole is None else part / max(1, whole)
 
 
 def _cells(row: Row) -> list[str]:
@@ -224,11 +248,30 @@ def _cells(row: Row) -> list[str]:
         "; ".join(row.operations),
         shape_text(row.output_shape),
         f"{row.parameters:,}",
+        _percent(row.parameters_share),
         f"{row.trainable:,}",
         _macs(row.macs),
+        _percent(row.macs_share),
+        _size(row.receptive_field),
         str(row.stride),
     ]
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _size(field: Size) -> str:
+    """Write a receptive field: ``43``, where its sides differ ``43 x 7``."""
+    if not isinstance(field, tuple):
+        return field or "?"
+    sides = list(map(str, field))
+    return " x ".join(sides[:1] if len(set(sides)) == 1 else sides) or "-"
+
+
 def _macs(macs: int | None) -> str:
     return "-" if macs is None else f"{macs:,}"
+
+
+def _listed(field: Size) -> list[int] | str | None:
+    return list(field) if isinstance(field, tuple) else field
