@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from convzoo import blocks as blocks
     from convzoo.anatomy import stages as stages
     from convzoo.catalog import list_models as list_models
+    from convzoo.inspect.features import feature_extractor as feature_extractor
+    from convzoo.inspect.features import feature_maps as feature_maps
+    from convzoo.inspect.grad_cam import grad_cam as grad_cam
     from convzoo.inspect.plot import plot_model as plot_model
     from convzoo.inspect.tables import summary as summary
     from convzoo.models.alexnet import alexnet as alexnet
@@ -41,7 +44,10 @@ __version__ = "0.1.0"
 # Public name -> module; imported at first use, so that importing convzoo stays instant.
 _HOMES = {
     "alexnet": "models.alexnet",
+    "feature_extractor": "inspect.features",
+    "feature_maps": "inspect.features",
     "googlenet": "models.googlenet",
+    "grad_cam": "inspect.grad_cam",
     "inception_v3": "models.inception_v3",
     "lenet": "models.lenet",
     "list_models": "catalog",

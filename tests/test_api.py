@@ -39,7 +39,15 @@ ALLOWED = {
     "prediction": {"models", "pretrained", *GROUND},
     "evaluation": {"prediction", "models", "pretrained", *GROUND},
     "commands": {"evaluation", "prediction", "pretrained", "terminal", *GROUND},
-    "cli": {"commands", "prediction", "inspect", "models", "pretrained", "terminal", *GROUND},
+    "cli": {
+        "commands",
+        "prediction",
+        "inspect",
+        "models",
+        "pretrained",
+        "terminal",
+        *GROUND,
+    },
 }
 
 
@@ -84,6 +92,7 @@ def test_public_names():
         *CATALOG,
         *("list_models", "list_weights", "weights_info", "load_weights"),
         *("save_weights", "load_model", "predict", "stages"),
+        *("feature_extractor", "feature_maps", "grad_cam"),
         *("plot_model", "summary", "blocks"),
     }
     assert set(convzoo.__all__) == fixed

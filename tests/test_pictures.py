@@ -1,0 +1,239 @@
+"""Pictures: what they show is read back from them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from matplotlib.figure import Figure
+from PIL import Image
+from small_nets import tiny
+from structure import structure
+
+from convzoo import lenet
+from convzoo.inspect.features import pixels
+from convzoo.inspect.pictures import (
+    overlay,
+    plot_confusion,
+    plot_filters,
+    plot_history,
+)
+from convzoo.pretrained.images import ImageError
+
+RANDOM = np.random.default_rng(0)
+
+
+def drawn(picture):
+    """Return the array that a picture's first axes show."""
+    return np.asarray(picture.figure.axes[0].images[0].get_array())
+
+
+def test_overlay_mixes_image_and_colours():
+    image = RANDOM.integers(0, 256, (5, 7, 3)).astype("uint8")
+    heat = np.zeros((5, 7))
+    heat[2, 3] = 1
+    before = image.copy(), heat.copy()
+    mixed = overlay(image, heat)
+    assert (mixed.shape, mixed.dtype) == ((5, 7, 3), np.uint8)
+    np.testing.assert_array_equal(overlay(image, heat, alpha=0), image)
+    colours = overlay(image, heat, alpha=1)
+    cold, hot = colours[0, 0].astype(int), colours[2, 3].astype(int)
+    assert cold[2] > cold[0]
+    assert hot[0] > hot[2]
+    np.testing.assert_allclose(mixed, 0.6 * image + 0.4 * colours, atol=0.71)
+    np.testing.assert_array_equal(before[0], image)
+    np.testing.assert_array_equal(before[1], heat)
+
+
+def test_overlay_takes_images_of_any_kind(tmp_path):
+    grey = RANDOM.integers(0, 256, (4, 6)).astype("uint8")
+    expected = overlay(np.repeat(grey[..., None], 3, 2), np.ones((4, 6)))
+    path = tmp_path / "grey.png"
+    Image.fromarray(grey).save(path)
+    for image in (grey, grey[..., None], Image.fromarray(grey), path, grey / 1.0):
+        np.testing.assert_array_equal(overlay(image, np.ones((4, 6))), expected)
+    seen = pixels(lenet(weights="mnist"), "examples/images/7.png")[0]
+    assert overlay(seen, np.ones((32, 32))).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"heat": np.ones((1, 4, 4))}, r"one map, .* found shape \(1, 4, 4\)"),
+        (
+            {"heat": np.full((4, 4), 1.5)},
+            r"heat must lie in \[0, 1\], found 1.5 to 1.5",
+        ),
+        ({"heat": np.full((4, 4), np.nan)}, r"heat must lie in \[0, 1\], found nan"),
+        ({"heat": np.ones((4, 5))}, "image has 4 x 4 pixels and heat 4 x 5"),
+        ({"alpha": 2}, r"alpha=2 must lie in \[0, 1\]"),
+        ({"image": np.zeros((2, 4, 4, 3), "uint8")}, "image holds 2 images"),
+        ({"image": "no.png"}, "'no.png' does not exist"),
+    ],
+)
+def test_overlay_refuses(arguments, message):
+    right = {"image": np.zeros((4, 4, 3), "uint8"), "heat": np.ones((4, 4))}
+    with pytest.raises(ValueError, match=message):
+        overlay(**right | arguments)
+    assert issubclass(ImageError, ValueError)
+
+
+def one_layer(layer, channels):
+    return keras.Sequential([keras.Input((8, 8, channels), name="image"), layer])
+
+
+def test_filters_of_rgb_are_colours():
+    model = one_layer(layers.Conv2D(5, (2, 3), name="conv1"), 3)
+    kernel = RANDOM.normal(size=(2, 3, 3, 5))
+    model.set_weights([kernel, np.zeros(5)])
+    shown = drawn(plot_filters(model))
+    assert shown.shape == (2 * 3 - 1, 3 * 4 - 1, 3)
+    fourth = 0.5 + 0.5 * kernel[..., 3] / np.abs(kernel[..., 3]).max()
+    np.testing.assert_allclose(shown[3:5, 0:3], fourth, atol=1e-6)
+    np.testing.assert_array_equal(shown[3:, 8:], np.ones((2, 3, 3)))
+
+
+def test_filters_of_many_maps_are_a_table():
+    model = one_layer(layers.Conv2D(20, 1, name="conv1"), 4)
+    kernel = RANDOM.normal(size=(1, 1, 4, 20))
+    model.set_weights([kernel, np.zeros(20)])
+    picture = plot_filters(model, "conv1")
+    shown = drawn(picture)[::2, ::2, 0]
+    scaled = 0.5 + 0.5 * kernel[0, 0] / np.abs(kernel[0, 0]).max(0)
+    np.testing.assert_allclose(shown, scaled.T[:16], atol=1e-6)
+    title = picture.figure.axes[0].get_title()
+    assert title == "conv1: 1x1 conv 20\n16 of 20 filters, 4 of 4 maps"
+
+
+@pytest.mark.parametrize(
+    ("layer", "maps"),
+    [
+        (layers.DepthwiseConv2D(3, name="dw"), None),
+        (layers.SeparableConv2D(9, 3, name="sep"), None),
+        (layers.Conv2DTranspose(5, 3, name="up"), 2),
+    ],
+)
+def test_filters_of_other_convolutions(layer, maps):
+    model = one_layer(layer, 2)
+    kernel = np.zeros(model.get_weights()[0].shape, "float32")
+    kernel[1, 1, 1, 0] = 1  # of the second map; of a transposed one the second filter
+    weights = model.get_weights()
+    model.set_weights([kernel, *weights[1:]])
+    shown = drawn(plot_filters(model))
+    rows, columns = np.argwhere(shown[..., 0] == 1)[0]
+    assert (rows // 4, columns // 4) == ((1, 0) if maps else (0, 1))
+
+
+def test_filters_refused():
+    with pytest.raises(
+        ValueError, match=r"'conv1_relu' has no kernels .* conv1, conv2"
+    ):
+        plot_filters(tiny(), "conv1_relu")
+    with pytest.raises(ValueError, match="'conv' is not a layer of model 'tiny'"):
+        plot_filters(tiny(), "conv")
+    dense = one_layer(layers.Flatten(), 1)
+    with pytest.raises(ValueError, match=r"layer=None has no kernels .* are none\."):
+        plot_filters(dense)
+    with pytest.raises(ValueError, match=r"'resnet18' was built without weights"):
+        plot_filters(structure("resnet18-v1"))
+    with pytest.raises(TypeError, match="functional"):
+        plot_filters(keras.Model())
+
+
+def test_history_of_a_training():
+    model = one_layer(layers.GlobalAveragePooling2D(name="pool1"), 1)
+    model.add(layers.Dense(1, name="head"))
+    model.compile("sgd", "mse", metrics=["mae"])
+    images, targets = np.ones((4, 8, 8, 1)), np.ones((4, 1))
+    history = model.fit(
+        images, targets, epochs=2, validation_data=(images, targets), verbose=0
+    )
+    axes = plot_history(history).figure.axes
+    assert sorted(each.get_title() for each in axes) == ["loss", "mae"]
+    for each in axes:
+        training, validation = each.lines
+        name = each.get_title()
+        np.testing.assert_array_equal(training.get_xdata(), [1, 2])
+        np.testing.assert_allclose(training.get_ydata(), history.history[name])
+        np.testing.assert_allclose(
+            validation.get_ydata(), history.history[f"val_{name}"]
+        )
+        assert training.get_color() != validation.get_color()
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ({}, "history must be what model.fit returned"),
+        ([1.0], "history must be what model.fit returned"),
+        ({"loss": []}, r"history\['loss'\] has 0 values for 0 epochs"),
+        ({"loss": [1.0, 2.0], "val_loss": [1.0]}, r"'val_loss'. has 1 values for 2"),
+    ],
+)
+def test_history_refused(history, message):
+    with pytest.raises(ValueError, match=message):
+        plot_history(history)
+
+
+def test_confusion_counts():
+    labels, predictions = [0, 0, 0, 2, 1], [0, 1, 1, 2, 2]
+    picture = plot_confusion((labels, predictions))
+    expected = np.array([[1, 2, 0], [0, 0, 1], [0, 0, 1]])
+    np.testing.assert_allclose(
+        drawn(picture), expected / expected.sum(1, keepdims=True)
+    )
+    axes = picture.figure.axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {(0, 0): "1", (1, 0): "2", (2, 1): "1", (2, 2): "1"}
+    assert axes.get_title() == "40.0 % of 5 right"
+    again = plot_confusion(expected.tolist(), ["ant", "$bee", "cat"])
+    np.testing.assert_array_equal(drawn(again), drawn(picture))
+    assert [t.get_text() for t in again.figure.axes[0].get_yticklabels()] == [
+        *("ant", "$bee", "cat"),
+    ]
+
+
+def test_confusion_of_many_classes_has_no_numbers():
+    picture = plot_confusion(np.eye(130, dtype=int))
+    axes = picture.figure.axes[0]
+    assert not axes.texts
+    assert [int(t.get_text()) for t in axes.get_xticklabels()] == [*range(0, 130, 3)]
+    empty = plot_confusion(([0], [0]), ["a", "b"])  # a class without images
+    np.testing.assert_array_equal(drawn(empty), [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("matrix", "names", "message"),
+    [
+        ([[1, 2, 3]], None, r"counts, .* found int64 of shape \(1, 3\) from 1"),
+        ([[0.5]], None, "found float64"),
+        ([[-1]], None, "from -1"),
+        ([[1]], ["a", "b"], "names holds 2 names for 1 classes"),
+        (([0, 1], [0]), None, r"labels, predictions.* shape \(2,\) .* shape \(1,\)"),
+        (([0], [-1]), None, "one class per image, found .* from -1"),
+        (([[0.1, 0.9]], [1]), None, "one class per image, found float64"),
+        (([0], [0], [0]), None, "A tuple must be"),
+        (([], []), None, "A tuple must be"),
+        (([0, 5], [0, 1]), ["a", "b"], "class 5 has no name: names holds 2"),
+    ],
+)
+def test_confusion_refused(matrix, names, message):
+    with pytest.raises(ValueError, match=message):
+        plot_confusion(matrix, names)
+
+
+def test_pictures_are_saved(tmp_path):
+    picture = plot_history({"loss": [1.0, np.nan, 0.5]})
+    assert isinstance(picture.figure, Figure)
+    starts = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}
+    for kind, start in starts.items():
+        path = tmp_path / f"loss.{kind}"
+        picture.save(path)
+        content = path.read_bytes()
+        assert content.startswith(start)
+        assert content == plot_history({"loss": [1.0, np.nan, 0.5]}).render(kind)
+    assert "<svg" in picture._repr_svg_()
+    with pytest.raises(ValueError, match=r"suffix='\.jpg' is not known"):
+        picture.save(tmp_path / "loss.jpg")
+    with pytest.raises(OSError, match="cannot be written: No such file"):
+        picture.save(tmp_path / "missing" / "loss.png")
+    assert {path.name for path in tmp_path.iterdir()} == {f"loss.{k}" for k in starts}
