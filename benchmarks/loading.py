@@ -92,9 +92,7 @@ def measure(backend: str, runs: int, folder: Path) -> None:
             print(f"{backend:10} {ours:8} {name:18} {seconds:6.2f} s {peak:6.0f} MB")
         own, theirs = medians["convzoo"], medians["keras.applications"]
         ratios = [a / b for a, b in zip(own, theirs, strict=True)]
-        print(
-            f"{backend:10} {ours:8} ratio              {ratios[0]:6.0%}   {ratios[1]:6.0%}"
-        )
+        print(f"{backend:10} {ours:8} ratio {ratios[0]:18.0%} {ratios[1]:7.0%}")
 
 
 def main() -> None:

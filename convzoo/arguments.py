@@ -6,7 +6,9 @@ import difflib
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -41,6 +43,14 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
         return build(*args, **kwargs)
 
     return call
+
+
+def level_of_the_caller() -> int:
+    """Return the stack level, for a warning, of the first frame outside the package."""
+    package, frame, level = str(Path(__file__).parent), sys._getframe(1), 1
+    while frame.f_back and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def one_of(argument: str, value: Any, accepted: Iterable[Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -38,11 +40,26 @@ def awaiting_weights() -> Iterator[None]:
     if _in_a_scope():  # of someone who fills or drops the variables
         yield
         return
-    with _collected() as created:
+    with _collected() as created, _uncollected():
         yield
     for variable in created:
         if awaits(variable):
             variable._deferred_initialize()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Pause the garbage collector: a graph is many objects, and none of them garbage.
+
+    One search through all that TensorFlow keeps takes as long as building ResNet-50.
+    """
+    usual = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if usual:
+            gc.enable()
 
 
 def awaits(variable: Any) -> bool:
@@ -83,9 +100,25 @@ def _in_a_scope() -> bool:
 @contextmanager
 def deep_graphs() -> Iterator[None]:
     """Let Keras, which walks a graph by recursion, take networks of 1,202 layers."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 20_000))
+    with _builders.lock:
+        if not _builders.count:
+            _builders.usual = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(_builders.usual, 20_000))
+        _builders.count += 1
     try:
         yield
     finally:
-        sys.setrecursionlimit(limit)
+        with _builders.lock:
+            _builders.count -= 1
+            if not _builders.count:
+                sys.setrecursionlimit(_builders.usual)
+
+
+class _Builders:
+    """Who needs deep recursion: its limit is the process's, not the thread's."""
+
+    def __init__(self) -> None:
+        self.lock, self.count, self.usual = threading.Lock(), 0, 0
+
+
+_builders = _Builders()

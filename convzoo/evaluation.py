@@ -23,8 +23,11 @@ from convzoo.prediction import (
     built,
     chosen_record,
     folder_files,
+    is_file,
     is_folder,
     of_model,
+    refuse_fresh_head,
+    scores_of,
 )
 from convzoo.pretrained.images import ImageError, prepare
 from convzoo.pretrained.readers import tensorflow_checkpoint
@@ -107,6 +110,7 @@ def evaluate(
     Raises:
         ImageError: If the folder has no class folders, one has no images or an unknown
             name, or no image at all can be used.
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is not known or out of range, the weights do not fit,
             or the way to prepare images is not known.
     """
@@ -152,21 +156,15 @@ def record_of_classes(
     """Return a record that has the classes of these weights; builds nothing.
 
     Raises:
+        FileNotFoundError: If the weights are a file that is missing.
         ValueError: If model, weights or variant are not known, or none are published.
     """
-    if is_file(model, weights):
-        return chosen_record(model, None, None)
-    return chosen_record(model, None if weights is None else str(weights), variant)
-
-
-def is_file(model: str, weights: str | os.PathLike[str] | None) -> bool:
-    """Tell whether a builder takes these weights for the path of a file."""
-    if weights is None or weights in list_weights(model):
-        return False
-    path = Path(weights)
-    if not isinstance(weights, str) or path.suffix or path.is_file():
-        return True
-    return tensorflow_checkpoint.prefix_of(path) is not None
+    if weights is None or not is_file(model, weights):
+        return chosen_record(model, None if weights is None else str(weights), variant)
+    record, path = chosen_record(model, None, None), Path(weights).expanduser()
+    if not path.exists() and tensorflow_checkpoint.prefix_of(path) is None:
+        raise FileNotFoundError(f"There is no weight file {path}: check the path.")
+    return record
 
 
 def class_tree(
@@ -342,6 +340,7 @@ def _plain(name: str) -> str:
 
 def _of_file(model: keras.Model, preprocessing: str | None) -> Record:
     """Return the record by which images for weights from a file are prepared."""
+    refuse_fresh_head(model)
     origin = model.origin
     if preprocessing is None:
         record = chosen_record(origin.builder, None, None)
@@ -415,9 +414,7 @@ def _places(
     model: keras.Model, batch: Sequence[NDArray[np.float32]], wanted: Sequence[int]
 ) -> list[int]:
     """Return the place of each image's class; of equals the lower index comes first."""
-    answer = model.predict_on_batch(np.concatenate(batch))
-    answer = answer["main"] if isinstance(answer, dict) else answer  # no side heads
-    scores = np.asarray(answer, dtype=np.float64)
+    scores = scores_of(model, batch)
     if not np.isfinite(scores).all():
         raise ValueError(
             f"The model {model.name!r} answers with NaN or inf: its weights "

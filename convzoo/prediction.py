@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,14 @@ from convzoo.pretrained.images import (
     prepare,
     split,
 )
+from convzoo.pretrained.readers import tensorflow_checkpoint
 from convzoo.pretrained.records import (
     Prediction,
     Record,
     find,
     list_weights,
     models_with_weights,
+    names_weights,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def predict(
 
     Raises:
         ImageError: If an image cannot be used; the first such image is named.
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If model, weights or variant are not known or name no classifier, or
             ``top`` or ``batch_size`` is below 1.
 
@@ -171,6 +174,7 @@ def built(
     """Return a builder's model with its weights; the last one is kept.
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If model, weights or variant are not known, or none are published.
     """
     record = chosen_record(model, weights, variant)
@@ -209,7 +213,19 @@ def of_model(model: keras.Model) -> Classifier:
             f"weights {record.name!r} are for {record.input_shape[2]}: build it "
             "without input_shape=."
         )
+    refuse_fresh_head(model)
     return Classifier(model, record)
+
+
+def refuse_fresh_head(model: keras.Model) -> None:
+    """Raise a ValueError if a model's weights left its head as it was initialised."""
+    origin = model.origin
+    if origin.fresh_head:
+        raise ValueError(
+            f"The weights {origin.weights!r} have no head for the {origin.classes} "
+            f"classes of the model {model.name!r}: train it, save_weights, and build "
+            "it with that file."
+        )
 
 
 def outcomes(
@@ -241,13 +257,22 @@ def _classify(
     good = [item for item in prepared if not isinstance(item, ImageError)]
     named: Iterator[list[Prediction]] = iter(())
     if good:
-        scores = classifier.model.predict_on_batch(np.concatenate(good))
+        scores = scores_of(classifier.model, good)
         named = iter(classifier.record.decode(scores, top))
     for source, item in zip(sources, prepared, strict=True):
         if isinstance(item, ImageError):
             yield Outcome(source, [], item)
         else:
             yield Outcome(source, next(named))
+
+
+def scores_of(
+    model: keras.Model, batch: Sequence[NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """Return the answer of the main head, without those at the network's side."""
+    answer: Any = model.predict_on_batch(np.concatenate(batch))
+    main = answer["main"] if isinstance(answer, dict) else answer
+    return np.asarray(main, dtype=np.float64)
 
 
 def _prepared(
@@ -281,9 +306,28 @@ def chosen_record(model: str, weights: str | None, variant: str | None) -> Recor
             f"No weights are published for {model!r}, so it cannot name anything yet; "
             f"models with weights: {', '.join(models_with_weights())}."
         )
+    usual = DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in names else names[0]
     if weights is None:
-        weights = DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in names else names[0]
+        weights = usual
+    if is_file(model, weights):
+        path = os.fspath(weights)
+        raise ValueError(
+            f"weights={path!r} is the path of a file, which has no labels, and predict "
+            "takes the names of published weights: build the model, "
+            f"{model}(weights={path!r}), and use weights_info({model!r}, {usual!r})"
+            ".preprocess and .decode."
+        )
     return find(model, weights, variant)
+
+
+def is_file(model: str, weights: str | os.PathLike[str] | None) -> bool:
+    """Tell whether a builder takes these weights for the path of a file."""
+    if weights is None or names_weights(model, weights):
+        return False
+    path = Path(weights).expanduser()
+    if not isinstance(weights, str) or path.suffix or path.is_file():
+        return True
+    return tensorflow_checkpoint.prefix_of(path) is not None
 
 
 def _is_one_image(images: Images) -> bool:

@@ -197,6 +197,7 @@ class TestVerify:
         one_line(result, "resnet50", "convzoo weights download")
 
 
+@pytest.mark.filterwarnings("ignore::convzoo.models.plan.FreshHeadWarning")
 class TestConvert:
     def test_what_is_written_is_the_same(self, tmp_path):
         source = shipped_folder() / "lenet-paper-mnist.safetensors"
@@ -222,7 +223,32 @@ class TestConvert:
     def test_what_does_not_work_is_one_line(self, tmp_path):
         source = shipped_folder() / "lenet-modern-mnist.safetensors"
         output = tmp_path / "a.safetensors"
+        damaged = tmp_path / "damaged.pth"
+        damaged.write_bytes(source.read_bytes()[:-1])
+        lenet = "--model=lenet"
         for code, words, arguments in (
+            (1, "damaged.pth is not a weight file", (damaged, output, lenet)),
+            (2, "did you mean 'mnist'?", ("mnits", output, lenet)),
+            (
+                2,
+                "no argument 'weights'",
+                (damaged, output, lenet, "--option=weights=a"),
+            ),
+            (
+                2,
+                "no argument 'include_top'",
+                ("a.h5", output, "--model=unet", "--no-top"),
+            ),
+            (
+                2,
+                "--layout='tim' is not known, did you mean 'timm'?",
+                (source, output, lenet, "--layout", "tim"),
+            ),
+            (
+                2,
+                "no head for 3 classes",
+                ("mnist", output, lenet, "--option=classes=3"),
+            ),
             (2, "--model", (source, output)),
             (2, "did you mean 'lenet'?", (source, output, "--model", "lenett")),
             (2, "no argument 'a'", (source, output, "--model=lenet", "--option=a=1")),
@@ -235,6 +261,31 @@ class TestConvert:
             assert words in result.stderr
             assert "Traceback" not in result.stderr
         assert list(tmp_path.glob("*.safetensors")) == []
+
+    def test_a_head_is_left_out_and_never_made_up(self, tmp_path):
+        whole = shipped_folder() / "lenet-modern-mnist.safetensors"
+        body, again = tmp_path / "body.safetensors", tmp_path / "again.safetensors"
+        assert run("convert", whole, body, "--model=lenet", "--no-top").exit_code == 0
+        kept, tensors = load_file(body), load_file(whole)
+        assert 0 < len(kept) < len(tensors)
+        for name, array in kept.items():
+            np.testing.assert_array_equal(array, tensors[name])
+        result = run("convert", body, again, "--model=lenet")
+        assert result.exit_code == 2
+        one_line(result, f"{body} has no head for 10 classes: pass --no-top")
+        assert not again.exists()
+        result = run("convert", body, again, "--model=lenet", "--no-top")
+        assert result.exit_code == 0
+        assert load_file(again).keys() == kept.keys()
+
+    def test_a_non_commercial_licence_is_told(self, server, tmp_path):
+        name = "imagenet/timm-fb_swsl_ig1b_ft_in1k"
+        result = run("convert", name, tmp_path / "a.safetensors", "--model=resnet50")
+        assert result.exit_code == 1
+        note, error = result.stderr.splitlines()
+        assert note.startswith(f"Note: resnet50/{name} is licensed CC-BY-NC")
+        assert "HTTP status 404" in error
+        assert server.requests
 
     def test_the_layouts_are_those_that_are_written(self):
         assert weights_module.LAYOUTS == loading.LAYOUTS

@@ -1,5 +1,8 @@
 """Building without random values, on the backend of the process."""
 
+import gc
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from small_nets import answers, randomised, values
 
 import convzoo
 from convzoo import load_model, load_weights, save_weights
-from convzoo.deferred import awaiting_weights, fill, without_weights
+from convzoo.deferred import awaiting_weights, deep_graphs, fill, without_weights
 from convzoo.pretrained import files
 from convzoo.pretrained.readers import safetensors_file
 
@@ -164,3 +167,31 @@ def test_builders_wait_for_their_weights(tmp_path):
     finally:
         keras.initializers.GlorotUniform.__call__ = original
     assert all(map(np.array_equal, values(model), values(filled)))
+
+
+def test_the_garbage_collector_is_left_as_it_was(tmp_path):
+    path = save_weights(randomised(net()), tmp_path / "a.safetensors")
+    for usual in (gc.enable, gc.disable):
+        usual()
+        before = gc.isenabled()
+        deferred(path)
+        with pytest.raises(ZeroDivisionError), awaiting_weights():
+            _ = 1 / 0
+        assert gc.isenabled() is before
+        gc.enable()
+
+
+def test_deep_graphs_of_several_threads_share_one_limit():
+    usual = sys.getrecursionlimit()
+    with deep_graphs():
+        with deep_graphs():
+            assert sys.getrecursionlimit() >= 20_000
+        assert sys.getrecursionlimit() >= 20_000
+    assert sys.getrecursionlimit() == usual
+    first, second = deep_graphs(), deep_graphs()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # the first to come is the first to go
+    assert sys.getrecursionlimit() >= 20_000
+    second.__exit__(None, None, None)
+    assert sys.getrecursionlimit() == usual

@@ -20,12 +20,11 @@ from convzoo.evaluation import (
     class_tree,
     evaluate,
     examined,
-    is_file,
     record_of_classes,
     summed_up,
     verdicts,
 )
-from convzoo.prediction import Classifier
+from convzoo.prediction import Classifier, is_file
 from convzoo.pretrained.images import ImageError
 from convzoo.pretrained.records import find
 
@@ -183,12 +182,28 @@ class TestFiles:
         with pytest.raises(ValueError, match="reads 3 channels, the published lenet 1"):
             evaluate(digits, "lenet", path)
 
+    @pytest.mark.filterwarnings("ignore::convzoo.models.plan.FreshHeadWarning")
+    def test_a_body_cannot_be_measured(self, digits, tmp_path):
+        path = tmp_path / "body.safetensors"
+        convzoo.save_weights(convzoo.lenet(weights="mnist", include_top=False), path)
+        with pytest.raises(ValueError, match=r"body.* have no head for the 10 classes"):
+            evaluate(digits, "lenet", path)
+
+    def test_a_missing_file_is_told_before_the_folder_is_read(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"no weight file .*none\.h5"):
+            evaluate(tmp_path / "nowhere", "lenet", "none.h5")
+        Path(tmp_path, "weights.index").touch()
+        with pytest.raises(ImageError, match="nowhere"):
+            evaluate(tmp_path / "nowhere", "lenet", tmp_path / "weights")
+
     def test_what_counts_as_a_file(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert not is_file("lenet", "mnist")
         assert not is_file("lenet", None)
         assert not is_file("lenet", "checkpoint")
+        assert not is_file("resnet50", "imagenet/torchvision-v1.5")  # no such version
         assert is_file("lenet", "weights.h5")
+        assert is_file("resnet50", "imagenet/best.pth")
         Path("checkpoint.index").touch()
         assert is_file("lenet", "checkpoint")  # TensorFlow's, by its prefix
         Path("mnist").touch()
@@ -394,8 +409,9 @@ class TestMisuse:
         with pytest.raises(ImageError, match="holds no folders"):
             evaluate(tmp_path, "resnet50", "imagenet")
 
-    def test_a_files_classes_are_the_builders(self):
-        assert record_of_classes("lenet", "any.h5", "paper") == LENET
+    def test_a_files_classes_are_the_builders(self, tmp_path):
+        (tmp_path / "any.h5").touch()
+        assert record_of_classes("lenet", tmp_path / "any.h5", "paper") == LENET
 
 
 class TestCommand:
@@ -479,6 +495,11 @@ class TestCommand:
             (2, ["--model", "lenet", "--batch-size", "0"], "--batch-size must be"),
             (1, ["--model", "resnet50"], "name no class of resnet50/imagenet: '0', "),
             (1, ["--model", "lenet", "--weights", "no.h5"], "There is no weight file"),
+            (
+                2,
+                ["--model", "lenet", "--weights", __file__, "--option", "varint=1"],
+                "lenet() has no argument 'varint'",
+            ),
             (
                 1,
                 ["--model", "lenet", "--preprocessing", "mnist"],

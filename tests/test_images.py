@@ -117,6 +117,7 @@ class TestKinds:
             (np.full((4, 4), -0.5), ImageError, "from -0.5 to -0.5.*normalisation"),
             (np.full((4, 4), np.nan), ImageError, "from nan to nan"),
             (np.full((4, 4), 0.9), ImageError, "multiply it by 255"),
+            (np.full((4, 4), 1.06), ImageError, "multiply it by 255"),
         ],
     )
     def test_what_is_no_image_is_refused(self, images, error, words):

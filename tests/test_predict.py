@@ -1,6 +1,7 @@
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -129,6 +130,14 @@ class TestShippedWeights:
 
 
 class TestOutcomes:
+    def test_heads_at_the_side_say_nothing(self, random_lenet):
+        model, record = random_lenet
+        side = keras.ops.flip(model.output, 1)
+        heads = keras.Model(model.input, {"aux": side, "main": model.output})
+        assert list(outcomes([SEVEN], Classifier(heads, record))) == list(
+            outcomes([SEVEN], random_lenet)
+        )
+
     def test_bad_images_do_not_stop_the_good_ones(self, random_lenet, tmp_path):
         (tmp_path / "bad.png").write_text("no image")
         sources = [
@@ -200,6 +209,11 @@ class TestMisuse:
                 "No weights are published for 'unet'.*: lenet, alexnet",
             ),
             ({"model": "lenet", "weights": "mnits"}, "did you mean 'mnist'"),
+            (
+                {"model": "lenet", "weights": "x.pth"},
+                r"'x\.pth' is the path of a file.* takes the names.* "
+                r"lenet\(weights='x\.pth'\).* weights_info\('lenet', 'mnist'\)\.prep",
+            ),
             ({"model": "lenet", "variant": "papr"}, "did you mean 'paper'"),
             ({"model": "lenet", "top": 0}, "top must be .* found 0"),
             ({"model": "lenet", "top": True}, "top must be .* found True"),
@@ -218,6 +232,13 @@ class TestMisuse:
         random_lenet.model.save_weights(tmp_path / "m.weights.h5")
         model = convzoo.lenet(weights=tmp_path / "m.weights.h5")
         with pytest.raises(ValueError, match="was not built with published weights"):
+            convzoo.predict(SEVEN, model)
+
+    def test_a_head_that_was_left_random_names_nothing(self):
+        model = convzoo.lenet(weights="mnist")
+        origin = model.origin._replace(fresh_head=True)
+        object.__setattr__(model, "origin", origin)
+        with pytest.raises(ValueError, match="'mnist' have no head for the 10 classes"):
             convzoo.predict(SEVEN, model)
 
     def test_what_is_no_image_is_told_before_a_model_is_built(self):

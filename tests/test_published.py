@@ -15,8 +15,8 @@ from loopback import Loopback, body
 from test_parity import save_legacy
 
 from convzoo import list_weights, load_weights, mobilenet, resnet50, weights_info
-from convzoo.models.plan import FreshHeadWarning, LicenceWarning
-from convzoo.pretrained.record import Record
+from convzoo.models.plan import FreshHeadWarning
+from convzoo.pretrained.record import LicenceWarning, Record
 
 FOLDER = "/tensorflow/keras-applications/mobilenet"
 SIDE, ALPHA = 128, 0.25

@@ -44,6 +44,7 @@ SAVE = {"zip": save_zip, "legacy": save_legacy}
 ROW = np.arange(24, dtype=np.float32)
 WEIGHT = storage("0", ROW.size)
 WHOLE = tensor(WEIGHT, 0, [24], [1])
+ROWS = {"w": ROW}
 
 
 @pytest.fixture
@@ -173,6 +174,37 @@ def test_passes_over_what_surrounds_the_weights(write):
     assert_same(found, {"w": ROW})
 
 
+def test_passes_over_scalars_of_numpy(write):
+    for kind in (np.float64, np.float32, np.bool_, np.int64):
+        best = pickle.dumps(kind(1), 2)[2:-1]
+        for name in (b"numpy.core.multiarray", b"numpy._core.multiarray"):
+            older = re.sub(rb"numpy\._?core\.multiarray", name, best)
+            assert_same(
+                write(dict_({"best": older, "model": dict_({"w": WHOLE})})), ROWS
+            )
+
+
+@pytest.mark.parametrize("key", ["model_state", "weights", "ema"])
+def test_finds_the_weights_behind_empty_wrappers(write, key):
+    wrapped = {"state_dict": ORDERED_DICT, "model": b"}", key: dict_({"w": WHOLE})}
+    assert_same(write(dict_(wrapped)), ROWS)
+
+
+def test_plain_weights_come_before_their_average(write):
+    average = dict_({"v": WHOLE})
+    for key in ("model_state", "weights"):
+        assert_same(write(dict_({"ema": average, key: dict_({"w": WHOLE})})), ROWS)
+
+
+def test_cuts_what_wrappers_of_the_network_add(write):
+    other = tensor(WEIGHT, 0, [1], [1])
+    averaged = {"n_averaged": other, "module.w": WHOLE}
+    assert_same(write(dict_(averaged)), ROWS)
+    assert_same(write(dict_({"model._orig_mod.w": WHOLE})), ROWS)
+    found = write(dict_({"model.w": WHOLE, "head.w": other}))
+    assert list(found) == ["model.w", "head.w"]  # no prefix of all
+
+
 def test_reads_parameters(write):
     parts = WHOLE, b"\x88", ORDERED_DICT
     parameter = b"ctorch._utils\n_rebuild_parameter\n" + tuple_(*parts) + REDUCE
@@ -205,7 +237,15 @@ def test_refuses_to_guess_names(write):
         (WHOLE, "a PyTorch file of a Tensor"),
         (b"]", "a PyTorch file of a list"),
         (b"}", "a PyTorch file without a state_dict"),
-        (dict_({"model": ORDERED_DICT}), "a PyTorch file without a state_dict"),
+        (dict_({"model": ORDERED_DICT}), "without a state_dict among model"),
+        (
+            dict_(dict.fromkeys("abcdef", b"N")),
+            "without a state_dict among a, b, c, d, e, ...",
+        ),
+        (
+            b"}(" + integer(3) + b"N" + text("\x1b" + 99 * "x") + b"Nu",
+            rf"without a state_dict among 3, \x1b{79 * 'x'}",
+        ),
     ],
 )
 def test_refuses_files_without_a_state_dict(path, value, words):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -34,6 +35,7 @@ from convzoo.pretrained.records import (
     find,
     list_weights,
     models_with_weights,
+    names_weights,
     weights_info,
 )
 
@@ -99,8 +101,8 @@ def test_every_record_is_complete(record):
 def test_every_record_is_found_by_what_sets_it_apart(record):
     call = {"include_top": record.include_top, "input_shape": record.input_shape}
     facts = (record.model, record.name, record.variant)
-    assert find(*facts, record.options, **call) is record
-    assert weights_info(*facts, **call, **record.options) is record
+    assert find(*facts, record.options, **call) == record
+    assert weights_info(*facts, **call, **record.options) == record
     assert record.name in list_weights(record.model)
 
 
@@ -111,7 +113,7 @@ def test_imagenet_names_weights_of_the_default_variant(model):
     assert record.include_top
     assert record.commercial
     assert record.top1
-    assert find(model, record.alias) is record
+    assert find(model, record.alias) == record
     assert record.alias not in list_weights(model)
     for other in (record for record in RECORDS if record.model == model):
         spelled = other.alias or other.name
@@ -387,7 +389,7 @@ def test_a_rescaling_inside_the_model_must_be_the_records(tmp_path):
     refused(
         tiny(rescaling=(1 / 127.5, -1)),
         record,
-        r"'image_rescaling' rescales by .* the weights expect .* with weights='mnist'",
+        r"'image_rescaling' rescales by .* the weights expect .* with weights=",
     )
 
 
@@ -477,12 +479,38 @@ def test_wrong_lookups_say_what_exists():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    for name in (None, 3, ["mnist"]):
+        with pytest.raises(ValueError, match=r"weights=.* known.*accepted: 'mnist'\."):
+            find("lenet", name)
+    for shape in ((32, 32), 32, "abc", (32, 32, "1"), np.zeros(3)):
+        with pytest.raises(ValueError, match=r"input_shape=.* must be \(height, width"):
+            find("lenet", "mnist", input_shape=shape)
     for name, message in (
         ("mobilenet", r"no option 'alpa' for mobilenet, did you mean 'alpha'\?; its "),
         ("resnet50", r"no option 'alpa' for resnet50; its weights differ in none\."),
     ):
         with pytest.raises(TypeError, match=message):
             weights_info(name, "imagenet", alpa=0.5)
+
+
+def test_what_is_found_is_the_callers_own():
+    found = weights_info("mobilenet", "imagenet")
+    assert found in RECORDS
+    found.options["alpha"] = 7
+    assert found not in RECORDS
+    assert weights_info("mobilenet", "imagenet").options["alpha"] == 1
+
+
+def test_what_names_weights():
+    for text in (
+        "imagenet", "imagenet/keras", "imagenet/torchvision-v1.5", "mnist", "mnist/a"
+    ):  # fmt: skip
+        assert names_weights("resnet50", text), text
+    for text in (
+        None, 3, "", "imagenets", "best", "imagenet.h5", "imagenet/best.pth",
+        "imagenet/best.pth.TAR", "runs/imagenet", Path("imagenet"),
+    ):  # fmt: skip
+        assert not names_weights("resnet50", text), text
 
 
 def test_a_body_needs_no_top():
@@ -519,7 +547,7 @@ def test_basic_blocks_know_one_network_only(model):
     record = find(model, "imagenet")
     assert record.variants == ("v1", "v1.5")
     for variant in record.variants:
-        assert find(model, "imagenet", variant) is record
+        assert find(model, "imagenet", variant) == record
 
 
 def test_options_choose_among_records_of_one_name(monkeypatch):
@@ -528,8 +556,8 @@ def test_options_choose_among_records_of_one_name(monkeypatch):
         for alpha in (1.0, 0.5)
     )
     monkeypatch.setattr("convzoo.pretrained.records.RECORDS", (wide, slim))
-    assert find("lenet", "mnist") is wide
-    assert find("lenet", "mnist", options={"alpha": 0.5}) is slim
+    assert find("lenet", "mnist") == wide
+    assert find("lenet", "mnist", options={"alpha": 0.5}) == slim
     with pytest.raises(
         ValueError, match=r"exist for the options .*0\.5.*, found .*0\.7"
     ):

@@ -129,7 +129,7 @@ def test_a_bad_last_array_changes_nothing(tmp_path):
         tiny(),
         rewritten(path, narrow),
         r"not fit the model 'tiny': 'head_predictions/bias' must have shape \(3,\), "
-        r"found \(2,\); pass skip_head=True",
+        r"found \(2,\); to keep a head of the model's own pass classes=",
     )
 
 
@@ -203,7 +203,11 @@ def test_a_file_without_a_head_points_to_skip_head(tmp_path):
 def test_skip_head_leaves_the_head_alone(tmp_path, name):
     model, other = tiny(classes=3), tiny(classes=7)
     path = saved(model, tmp_path / name)
-    refused(other, path, r"shape \(5, 7\), found \(5, 3\); pass skip_head=True")
+    refused(
+        other,
+        path,
+        r"shape \(5, 7\), found \(5, 3\); to keep a head of the model's own",
+    )
     before = values(other)
     report = load_weights(other, path, skip_head=True)
     after = values(other)

@@ -15,9 +15,8 @@ from convzoo.commands.options import (
     json_flag,
     obtain,
     option,
-    parsed,
+    parsed_for,
     size_option,
-    unknown_options,
     variant_option,
 )
 from convzoo.terminal import (
@@ -76,7 +75,7 @@ def evaluate_command(
 
     FOLDER holds a folder of images for each class, named by its WordNet id or label.
     """
-    from convzoo import evaluation  # noqa: PLC0415
+    from convzoo import evaluation, prediction  # noqa: PLC0415
     from convzoo.pretrained.records import models_with_weights  # noqa: PLC0415
 
     if model is None:
@@ -88,24 +87,19 @@ def evaluate_command(
         evaluation.check_count("--batch-size", batch_size)
         evaluation.check_count("--limit", limit)
         record = evaluation.record_of_classes(model, weights, variant)
-        if not evaluation.is_file(model, weights):
+        from_file = prediction.is_file(model, weights)
+        if not from_file:
             record = chosen(model, record.name, variant, options, size)
+    given = parsed_for(model, options, ("weights", "variant", "input_shape"))
     with reported(misuse=()):
         tree = evaluation.class_tree(folder, record, limit)
     _note_skipped(folder, tree.others)
-    if not evaluation.is_file(model, weights):
+    if not from_file:
         obtain(record)
     shape = None if size is None else (size, size, record.input_shape[2])
-    with (
-        unknown_options(),
-        reported(misuse=()),
-        quiet_keras(f"Loading {model}"),
-    ):
+    with reported(misuse=()), quiet_keras(f"Loading {model}"):
         network = CATALOG[model].load()(
-            weights=weights or record.name,
-            variant=variant,
-            input_shape=shape,
-            **parsed(options),
+            weights=weights or record.name, variant=variant, input_shape=shape, **given
         )
         classifier = evaluation.examined(network, preprocessing)
     with reported(misuse=()):

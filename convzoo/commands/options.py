@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from convzoo.arguments import one_of
+from convzoo.arguments import near, one_of
+from convzoo.catalog import CATALOG
 from convzoo.commands.errors import misuse, reported
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ LEVELS = ("stage", "block", "layer")
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-class LevelChoice(click.Choice[str]):
-    """A level; another one is answered in one sentence."""
+class OneOf(click.Choice[str]):
+    """One of a few words; another one is answered in one sentence."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
-        """Accept a level or end the command."""
+        """Accept a word or end the command."""
         with reported():
-            one_of("--level", value, LEVELS)
+            one_of(param.opts[0] if param else "The value", value, self.choices)
         return super().convert(value, param, ctx)
 
 
@@ -89,15 +90,19 @@ def chosen(
     """Return the record that a name and what tells files apart mean."""
     from convzoo.pretrained.records import weights_info  # noqa: PLC0415
 
-    with unknown_options(), reported():
-        return weights_info(
-            model,
-            name,
-            variant,
-            include_top=not no_top,
-            input_shape=None if size is None else (size, size, 3),
-            **parsed(options),
-        )
+    given = parsed(options)
+    try:
+        with reported():
+            return weights_info(
+                model,
+                name,
+                variant,
+                include_top=not no_top,
+                input_shape=None if size is None else (size, size, 3),
+                **given,
+            )
+    except TypeError as error:  # an option in which the weights do not differ
+        misuse(str(error))
 
 
 def obtain(record: Record) -> None:
@@ -131,10 +136,28 @@ def parsed(options: Iterable[str]) -> dict[str, Any]:
     return values
 
 
-@contextmanager
-def unknown_options() -> Iterator[None]:
-    """Answer an --option that no weights or no builder has."""
-    try:
-        yield
-    except TypeError as error:
-        misuse(str(error))
+def parsed_for(
+    model: str, options: Iterable[str], taken: Iterable[str]
+) -> dict[str, Any]:
+    """Return the values of ``--option``, all of them arguments of a builder.
+
+    Args:
+        model: Name of a builder.
+        options: As ``--option`` gives them.
+        taken: Arguments of the builder that the command sets by other options.
+    """
+    from convzoo.terminal import quiet_keras  # noqa: PLC0415
+
+    values = parsed(options)
+    if not values:
+        return values
+    with reported(), quiet_keras(f"Loading {model}"):
+        known = inspect.signature(CATALOG[model].load()).parameters
+    accepted = [name for name in known if name not in set(taken)]
+    for name in values:
+        if name not in accepted:
+            misuse(
+                f"{model}() has no argument {name!r} for --option"
+                f"{near(name, accepted)}; it takes {', '.join(accepted)}."
+            )
+    return values

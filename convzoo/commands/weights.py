@@ -13,13 +13,14 @@ from convzoo.arguments import one_of
 from convzoo.catalog import CATALOG
 from convzoo.commands.errors import misuse, print_json, reported
 from convzoo.commands.options import (
+    OneOf,
     choice,
     chosen,
     json_flag,
     note_licence,
+    obtain,
     option,
-    parsed,
-    unknown_options,
+    parsed_for,
     variant_option,
 )
 
@@ -159,11 +160,12 @@ def path_command(model: str, name: str, **choices: Any) -> None:
 @option
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=OneOf(LAYOUTS),
     default="convzoo",
     show_default=True,
     help="Whose names and shapes the arrays get.",
 )
+@click.option("--no-top", is_flag=True, help="Leave the head out.")
 def convert_command(
     source: str,
     output: Path,
@@ -171,22 +173,39 @@ def convert_command(
     variant: str | None,
     options: tuple[str, ...],
     layout: str,
+    no_top: bool,
 ) -> None:
     """Write weights of any readable format as safetensors.
 
     SOURCE is a file, or the name of published weights.
     """
+    from convzoo.prediction import is_file  # noqa: PLC0415
+    from convzoo.pretrained.records import find  # noqa: PLC0415
     from convzoo.terminal import quiet_keras  # noqa: PLC0415
 
-    given = parsed(options)
     with reported():
         one_of("model", model, CATALOG)
         if variant is not None:
             one_of("variant", variant, CATALOG[model].variants)
-    with unknown_options(), reported(), quiet_keras(f"Converting {source}"):
+    options = (*options, "include_top=false") if no_top else options
+    given = parsed_for(model, options, ("weights", "variant"))
+    if not is_file(model, source):
+        shape = given.get("input_shape")
+        with reported():
+            record = find(
+                model, source, variant, given, include_top=not no_top, input_shape=shape
+            )
+        obtain(record)
+    with reported(misuse=()), quiet_keras(f"Converting {source}"):
         from convzoo.pretrained.loading import save_weights  # noqa: PLC0415
 
         built = CATALOG[model].load()(weights=source, variant=variant, **given)
+    if built.origin.fresh_head:
+        misuse(
+            f"{source} has no head for {built.origin.classes} classes: pass --no-top "
+            "to write its body alone."
+        )
+    with reported():
         save_weights(built, output, layout=layout)
     click.echo(f"Wrote {output}")
 

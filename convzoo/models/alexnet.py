@@ -80,6 +80,7 @@ def alexnet(
         (batch, 6, 6, 256).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

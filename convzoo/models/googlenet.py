@@ -149,6 +149,7 @@ def googlenet(
         (batch, 7, 7, 1024).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -87,6 +87,7 @@ def inception_v3(
         of two such outputs: "main", "aux". Without the top (batch, 8, 8, 2048).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

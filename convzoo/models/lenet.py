@@ -95,6 +95,7 @@ def lenet(
         classes), rows sum to 1. Without the top (batch, 1, 1, 120).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -79,6 +79,7 @@ def mini_vgg(
         (batch, 8, 8, 64).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:
@@ -152,6 +153,7 @@ def mini_inception(
         (batch, 8, 8, 512), zhang2017 (batch, 7, 7, 336).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:
@@ -266,6 +268,7 @@ def mini_resnet(
         (batch, 8, 8, 64).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -85,6 +85,7 @@ def mobilenet(
         (batch, 7, 7, 1024 * alpha).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -25,7 +25,7 @@ from convzoo.pretrained.files import Checkpoint
 from convzoo.pretrained.loading import fill_from, load_weights
 from convzoo.pretrained.records import Record
 
-Weights = str | os.PathLike[str] | None
+Weights = str | os.PathLike[str] | Record | None
 Shape = tuple[int | None, int | None, int]
 Pooling = Literal["avg", "max"] | None
 
@@ -41,10 +41,6 @@ class FreshHeadWarning(UserWarning):
     """Pretrained weights fill the body; for other classes the head stays random."""
 
 
-class LicenceWarning(UserWarning):
-    """The licence of the weights forbids commercial use."""
-
-
 class Origin(NamedTuple):
     """How a model was built; kept as ``model.origin``, not saved with it."""
 
@@ -56,6 +52,7 @@ class Origin(NamedTuple):
     weights: str | None
     input_shape: Shape | None = None
     scaling: Scaling | None = None  # what the images underwent, where it is known
+    fresh_head: bool = False  # whether the weights filled the body alone
 
 
 def builder(build: Callable[P, R]) -> Callable[P, R]:
@@ -88,6 +85,7 @@ class Plan(NamedTuple):
     include_preprocessing: bool
     scaling: Scaling | None
     made_for: Shape | None  # the input shape of the weights, if known
+    shape_asked: bool  # whether the input shape is the caller's
     tensor: Any  # the input
     name: str
 
@@ -115,6 +113,12 @@ class Plan(NamedTuple):
                 "include_preprocessing=True."
             )
         channels = self.input_shape[-1]
+        require(
+            channels != 1 or all(len(set(values)) == 1 for values in self.scaling),
+            "include_preprocessing=True scales red, green and blue apart, but "
+            f"input_shape={self.input_shape} has one channel: scale the images "
+            "yourself, or repeat the channel three times.",
+        )
         mean, std = (
             list(itertools.islice(itertools.cycle(values), channels))
             for values in self.scaling
@@ -179,14 +183,26 @@ class Plan(NamedTuple):
             self.weights,
             self.input_shape,
             self.scaling if self.source or self.include_preprocessing else None,
+            self.fresh_head,
         )
         # Keras' own setattr would track the options as state to save.
         object.__setattr__(model, "origin", origin)
-        if isinstance(self.source, Record):
-            load_weights(model, self.source, skip_head=self.fresh_head)
-        elif self.source is not None:
-            fill_from(model, self.source, skip_head=self.fresh_head)
+        self._load(model)
         return model
+
+    def _load(self, model: keras.Model) -> None:
+        if self.source is None:
+            return
+        if isinstance(self.source, Record):
+            report = load_weights(model, self.source, skip_head=self.fresh_head)
+        else:
+            report = fill_from(model, self.source, skip_head=self.fresh_head)
+        require(
+            not report.adapted or self.shape_asked,
+            f"weights={self.weights!r} are for images with another number of channels "
+            f"than the usual {self.input_shape[-1]}: pass input_shape=(height, width, "
+            "channels).",
+        )
 
     def _pooled(self, x: Tensor) -> Tensor:
         if self.pooling == "avg":

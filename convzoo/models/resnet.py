@@ -197,6 +197,7 @@ def resnet50(
         (batch, 7, 7, 2048).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

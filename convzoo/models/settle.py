@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 import os
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +11,11 @@ from typing import Any
 
 import keras
 
-from convzoo.arguments import near, one_of, require
+from convzoo.arguments import level_of_the_caller, near, one_of, require
 from convzoo.blocks.convolution import Activation
 from convzoo.catalog import CATALOG, Entry
 from convzoo.models.plan import (
     FreshHeadWarning,
-    LicenceWarning,
     Plan,
     Scaling,
     Shape,
@@ -26,7 +24,10 @@ from convzoo.models.plan import (
 from convzoo.pretrained import files
 from convzoo.pretrained.files import Checkpoint
 from convzoo.pretrained.loading import headless
-from convzoo.pretrained.records import Record, find, list_weights
+from convzoo.pretrained.records import Record, find, list_weights, names_weights
+
+# Builders whose variants no name or shape of a weight tells apart.
+ALIKE = frozenset({"resnet50", "resnet101", "resnet152", "xception", "mobilenet"})
 
 
 def settle(
@@ -80,13 +81,18 @@ def settle(
     bare = isinstance(source, Checkpoint) and headless(source)
     known = 0 if bare and top else stated.get("classes")
     classes, fresh = _classes(arguments["classes"], known, entry, top)
+    activation = _activation(arguments["classifier_activation"])
+    require(
+        not top or classes > 1 or activation != "softmax",
+        "classes=1 with softmax answers 1 to everything: pass "
+        "classifier_activation='sigmoid', or None for the logit.",
+    )
     tensor = arguments.get("input_tensor")
     least = entry.variants[variant].minimum if minimum is None else minimum
     made_for = tuple(stated["input_shape"]) if stated.get("input_shape") else None
     usual = made_for or usual or entry.variants[variant].input_shape
-    shape = (
-        _input_shape(arguments["input_shape"], tensor, entry, variant, least) or usual
-    )
+    asked_shape = _input_shape(arguments["input_shape"], tensor, entry, variant, least)
+    shape = asked_shape or usual
     if tensor is None:
         tensor = keras.Input(shape, name="image")
     require(
@@ -113,10 +119,11 @@ def settle(
         classes,
         pooling,
         _dropout(arguments["dropout"], top or drops_in_body),
-        _activation(arguments["classifier_activation"]),
+        activation,
         arguments["include_preprocessing"],
         _scaling(source, stated),
         made_for,
+        asked_shape is not None,
         tensor,
         arguments["name"],
     )
@@ -132,45 +139,76 @@ def _weights(
     weights: Weights = arguments["weights"]
     if weights is None:
         return None, {}
-    if not isinstance(weights, (str, os.PathLike)):
-        raise TypeError(
-            f"weights={weights!r} must be None, the name of published weights or the "
-            "path of a file."
-        )
-    path, known = Path(weights), weights in list_weights(builder)
-    is_path = path.suffix or files.exists(path) or not isinstance(weights, str)
-    if not known and is_path:
-        checkpoint = files.read(path)
-        stated = checkpoint.metadata
+    if isinstance(weights, Record):
+        record = weights
         require(
-            stated.get("builder") in {None, builder},
-            f"weights={str(path)!r} holds {stated.get('builder')}, not {builder}: "
-            f"build {stated.get('builder')}(weights=...) instead.",
+            record.model == builder,
+            f"weights= is a record of {record.model}, not of {builder}: build "
+            f"{record.model}(weights=...) instead.",
         )
-        return checkpoint, stated
-    top = bool(arguments.get("include_top", True))
-    shape = _asked_shape(arguments)
-    record = find(
-        builder, str(weights), variant, options, include_top=top, input_shape=shape
-    )
-    if arguments["classes"] not in (None, record.classes):  # its head is not wanted
-        record = find(
-            builder, record.name, variant, options, include_top=False, input_shape=shape
-        )
-    if not record.commercial:
-        warnings.warn(
-            f"The weights {builder}/{record.name} are licensed {record.licence}, which "
-            "forbids commercial use.",
-            LicenceWarning,
-            stacklevel=_level_of_the_caller(),
+    elif isinstance(weights, str) and names_weights(builder, weights):
+        record = _published(builder, weights, arguments, variant, options)
+    elif isinstance(weights, (str, os.PathLike)):
+        return _file(builder, weights, variant)
+    else:
+        raise TypeError(
+            "weights must be None, the name of published weights, a record or the path "
+            f"of a file, found {type(weights).__name__}."
         )
     return record, {
-        "variant": record.variant,
+        "variant": variant if variant in record.variants else record.variant,
         "options": record.options,
         "classes": record.classes,
         "input_shape": record.input_shape,
         "scaling": (record.mean, record.std),
     }
+
+
+def _published(
+    builder: str,
+    weights: str,
+    arguments: Mapping[str, Any],
+    variant: str | None,
+    options: dict[str, Any],
+) -> Record:
+    top, shape = bool(arguments.get("include_top", True)), _asked_shape(arguments)
+    record = find(
+        builder, weights, variant, options, include_top=top, input_shape=shape
+    )
+    if arguments["classes"] in (None, record.classes):
+        return record
+    # Its head is not wanted.
+    return find(
+        builder, record.name, variant, options, include_top=False, input_shape=shape
+    )
+
+
+def _file(
+    builder: str, weights: str | os.PathLike[str], variant: str | None
+) -> tuple[Checkpoint, Mapping[str, Any]]:
+    require(
+        "://" not in str(weights),
+        f"weights={str(weights)!r} is an address: download the file first.",
+    )
+    path = Path(weights).expanduser()
+    if isinstance(weights, str) and not path.suffix and not files.exists(path):
+        require(not path.is_dir(), f"weights={weights!r} is a folder, not a file.")
+        one_of("weights", weights, list_weights(builder))
+    checkpoint = files.read(path)
+    stated = checkpoint.metadata
+    require(
+        stated.get("builder") in {None, builder},
+        f"weights={str(path)!r} holds {stated.get('builder')}, not {builder}: "
+        f"build {stated.get('builder')}(weights=...) instead.",
+    )
+    telling = bool(checkpoint.identity or checkpoint.layers or stated.get("variant"))
+    require(
+        variant is not None or telling or builder not in ALIKE,
+        f"weights={str(path)!r} does not tell its variant, and those of {builder} have "
+        f"the same names and shapes: pass variant=, one of "
+        f"{', '.join(map(repr, CATALOG[builder].variants))}.",
+    )
+    return checkpoint, stated
 
 
 def _asked_shape(arguments: Mapping[str, Any]) -> Shape | None:
@@ -228,17 +266,9 @@ def _classes(
             f"The weights know {stated or 'no'} classes, the model {asked}: the body "
             "is pretrained, the head starts fresh and must be trained.",
             FreshHeadWarning,
-            stacklevel=_level_of_the_caller(),
+            stacklevel=level_of_the_caller(),
         )
     return asked, fresh
-
-
-def _level_of_the_caller() -> int:
-    """Return the stack level of the first frame outside the package."""
-    package, frame, level = str(Path(__file__).parent.parent), sys._getframe(1), 1
-    while frame.f_back and frame.f_code.co_filename.startswith(package):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _activation(activation: Activation) -> Activation:

@@ -103,6 +103,7 @@ def unet(
         paper (batch, 572, 572, 1) -> (batch, 388, 388, 2).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights; of the
             paper's sizes the message names the nearest.
 
@@ -110,7 +111,11 @@ def unet(
         >>> unet(variant="paper").output_shape
         (None, 388, 388, 2)
     """
-    arguments = locals() | {"encoder": _name(encoder)}
+    made = getattr(encoder, "origin", None)
+    arguments = locals() | {
+        "encoder": _name(encoder),
+        "encoder_variant": made and made.variant,
+    }
     usual: Shape | None = None if encoder is None else (None, None, 3)
     if isinstance(encoder, keras.Model):
         usual = _check_encoder(encoder, input_shape, include_preprocessing)
@@ -124,6 +129,7 @@ def unet(
         batch_norm=None,
         up="transpose",
         encoder=None,
+        encoder_variant=None,
     )
     options = plan.options
     one_of("batch_norm", options["batch_norm"], (True, False, None))
@@ -145,6 +151,7 @@ def unet(
         f"encoder={_name(encoder)!r}: a model brings its own weights.",
     )
     if options["encoder"] is None:
+        del options["encoder_variant"]
         return _plain(plan)
     return _on_encoder(plan, encoder or options["encoder"], encoder_weights)
 
@@ -189,6 +196,10 @@ def _on_encoder(
         f"{_name(encoder)!r}, or build variant='same'.",
     )
     body = _body(plan, encoder, encoder_weights)
+    made = getattr(body, "origin", None)
+    if made is not None:
+        plan.options["encoder_variant"] = made.variant
+        plan = plan._replace(scaling=made.scaling or plan.scaling)
     taps = anatomy.taps(body)
     depths = [int(math.log2(stride)) for stride in taps if stride > 1]
     depth = plan.options["depth"] or max(depths)
@@ -219,11 +230,14 @@ def _body(
         return encoder
     one_of("encoder", encoder, [n for n, e in CATALOG.items() if e.task != TASK])
     build = CATALOG[encoder].load()
+    # The encoder's weights know how images are scaled; without them the U-Net's do.
+    scales = encoder_weights is not None
     return build(
         weights=encoder_weights,
+        variant=plan.options["encoder_variant"],
         include_top=False,
-        include_preprocessing=plan.include_preprocessing,
-        input_tensor=plan.tensor,
+        include_preprocessing=scales and plan.include_preprocessing,
+        input_tensor=plan.tensor if scales else plan.image(),
     )
 
 

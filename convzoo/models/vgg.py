@@ -114,6 +114,7 @@ def vgg16(
         (batch, 7, 7, 512).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -69,6 +69,7 @@ def xception(
         (batch, 10, 10, 2048).
 
     Raises:
+        OSError: If the weights are missing or cannot be downloaded.
         ValueError: If an argument is out of range or contradicts the weights.
 
     Example:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,6 @@ from convzoo.pretrained.maps import libraries
 from convzoo.pretrained.maps.places import Identity
 from convzoo.pretrained.readers.content import Array
 from convzoo.pretrained.readers.settings import Settings, settings
-from convzoo.pretrained.records import Record
 
 # They change no value at inference, or stand in front of the network.
 _TRANSPARENT = frozenset(
@@ -75,6 +74,11 @@ def check_identity(model: keras.Model, identity: Identity) -> None:
     """Refuse weights of another library that were made for another network."""
     origin = getattr(model, "origin", None)
     if origin is None:
+        if identity.layout == "keras" and model.inputs[0].name != "image":
+            raise ValueError(
+                "its input is not called 'image': a model of keras.applications, which "
+                "may read BGR, loads its own files by model.load_weights"
+            )
         reference = _structure(identity)
         weighted = {layer.name for layer in reference.layers if layer.weights}
         _compare_all(model, model_settings(reference), weighted)
@@ -164,18 +168,20 @@ def _fits_sizes(name: str, layer: Settings) -> bool:
     return layer["class"] in _FITTING or name.endswith("_match_pad")
 
 
-def check_rescaling(model: keras.Model, record: Record) -> None:
+def check_rescaling(
+    model: keras.Model, mean: Sequence[float], std: Sequence[float]
+) -> None:
     """Refuse a rescaling inside the model that feeds the weights other values."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling) and layer.name.startswith("image"):
-            scale = 1 / (255 * np.asarray(record.std))
-            offset = -np.asarray(record.mean) / np.asarray(record.std)
+            scale = 1 / (255 * np.asarray(std))
+            offset = -np.asarray(mean) / np.asarray(std)
             if not (_close(layer.scale, scale) and _close(layer.offset, offset)):
                 raise ValueError(
                     f"its layer {layer.name!r} rescales by {layer.scale} and "
                     f"{layer.offset}, and the weights expect {scale.tolist()} and "
-                    f"{offset.tolist()}: build the model with weights={record.name!r} "
-                    "and include_preprocessing=True"
+                    f"{offset.tolist()}: build the model with weights= and "
+                    "include_preprocessing=True"
                 )
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from convzoo.pretrained.maps.keras import strangers
 from convzoo.pretrained.maps.libraries import identify
 from convzoo.pretrained.maps.places import Identity
 from convzoo.pretrained.readers import (
@@ -43,7 +44,7 @@ from convzoo.pretrained.readers import (
 )
 from convzoo.pretrained.readers.archives import opened
 from convzoo.pretrained.readers.content import Array, Content, Stored, UnreadableError
-from convzoo.pretrained.readers.settings import Settings, serialised_layers
+from convzoo.pretrained.readers.settings import Settings, serialised_layers, settings
 from convzoo.pretrained.stated import stated
 
 ACCEPTED = (
@@ -154,7 +155,7 @@ def write_safetensors(
     Raises:
         OSError: If the disk does not take it.
     """
-    dense = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    dense = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     with tempfile.TemporaryDirectory(
         prefix=f".{path.name}.", dir=path.parent
     ) as folder:
@@ -239,13 +240,17 @@ def _understood(path: Path, content: Content) -> Checkpoint:
         return Checkpoint(path, content, stated(header), header["layers"], None)
     told: dict[str, Any]
     identity = identify(content)
-    layers = content.header.get("layers", {})
+    layers = content.header.get("layers") or {
+        layer["config"]["name"]: settings(layer) for layer in _serialised(content)
+    }
     if content.format in {"weights.h5", "keras", "h5"} and _is_ours(content, identity):
         bias = content.tensors.get("head_predictions/1")
         told = {"classes": bias.shape[0]} if bias and len(bias.shape) == 1 else {}
         return Checkpoint(path, content, told, layers, None)
     if identity is None:
         raise UnreadableError(_unknown(content))
+    if identity.layout == "keras":
+        _check_names(content, identity)
     told = {
         "builder": identity.builder,
         "variant": identity.variant,
@@ -274,13 +279,27 @@ def _is_ours(content: Content, identity: Identity | None) -> bool:
     return False
 
 
+def _check_names(content: Content, identity: Identity) -> None:
+    """Refuse a network of keras.applications with layers of somebody's own."""
+    others = strangers(_layer_names(content) or (), identity.builder)
+    if others:
+        raise UnreadableError(
+            f"{identity.builder} of keras.applications with layers of another make, "
+            f"such as {others[0]!r} (save the body alone, include_top=False)"
+        )
+
+
 def _layer_names(content: Content) -> list[str] | None:
     """Return the names of all layers; None for Keras 2's files of weights alone."""
     if content.format != "h5":
         return list(content.header["names"])
+    return [layer["config"]["name"] for layer in _serialised(content)] or None
+
+
+def _serialised(content: Content) -> list[Mapping[str, Any]]:
+    """Return the layers of a whole model that Keras 2's format holds."""
     config = content.header.get("model_config")
-    layers = serialised_layers(json.loads(config)) if config else ()
-    return [layer["config"]["name"] for layer in layers] or None
+    return list(serialised_layers(json.loads(config))) if config else []
 
 
 def _unknown(content: Content) -> str:

@@ -279,7 +279,8 @@ def _rounded(array: NDArray[Any]) -> NDArray[np.uint8]:
             f"An array with values from {low:g} to {high:g} holds no pixels: accepted "
             "are 0 to 255, before any normalisation."
         )
-    if array.dtype.kind == "f" and 0 < high <= 1:
+    # Bicubic resizing goes beyond the 1 of an image from 0 to 1.
+    if array.dtype.kind == "f" and 0 < high <= 2:
         raise ImageError(
             f"A float array with values from {low:g} to {high:g} is black on the scale "
             "of 0 to 255 that is accepted: multiply it by 255."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 
 from convzoo.anatomy import links
-from convzoo.arguments import one_of
+from convzoo.arguments import level_of_the_caller, one_of
 from convzoo.deferred import awaits, deep_graphs, fill
 from convzoo.pretrained import files
 from convzoo.pretrained.conventions import (
@@ -26,9 +27,10 @@ from convzoo.pretrained.conventions import (
 )
 from convzoo.pretrained.files import Checkpoint, layer_of, layers_of
 from convzoo.pretrained.maps import libraries
-from convzoo.pretrained.maps.places import Place
+from convzoo.pretrained.maps.places import Place, same
 from convzoo.pretrained.readers.content import Array, Stored, UnreadableError
-from convzoo.pretrained.records import Record, find, list_weights, listed
+from convzoo.pretrained.record import LicenceWarning
+from convzoo.pretrained.records import Record, find, listed, names_weights
 
 LAYOUTS = ("convzoo", *libraries.TORCH)
 
@@ -85,7 +87,8 @@ def load_weights(
     """
     source = _chosen(model, source)
     if isinstance(source, Record):
-        checkpoint = files.read(source.path(), trusted=True)
+        _tell_licence(source)
+        checkpoint = files.read(source.path(), trusted=source.hash is not None)
         return fill_from(model, checkpoint, source, skip_head=skip_head)
     return fill_from(model, files.read(source), skip_head=skip_head)
 
@@ -99,8 +102,10 @@ def fill_from(
 ) -> LoadReport:
     """Fill a model from an open file; see `load_weights`."""
     try:
-        if record is not None:
-            check_rescaling(model, record)
+        told = checkpoint.metadata.get("scaling")
+        scaling = (record.mean, record.std) if record else told
+        if scaling is not None:
+            check_rescaling(model, *scaling)
         check_settings(model, checkpoint)
         matches, report = _match(model, checkpoint, skip_head=skip_head)
         # A model that has no values yet has none to lose, and is read in one pass.
@@ -114,9 +119,39 @@ def fill_from(
             f"{checkpoint.path} does not fit the model {model.name!r}: "
             f"{files.first_line(error)}{made_for(checkpoint.metadata, model)}."
         ) from None
-    for match in () if fresh else matches:
-        fill(match.variable, match.value())
+    if not fresh:
+        _assign(matches, checkpoint.path)
     return report
+
+
+def _assign(matches: list[_Match], path: Path) -> None:
+    """Give every variable its value, or all their old ones back."""
+    before: list[tuple[Any, Array]] = []
+    try:
+        for match in matches:
+            value = match.value()
+            old = np.array(keras.ops.convert_to_numpy(match.variable))
+            before.append((match.variable, old))
+            fill(match.variable, value)
+    except BaseException as error:
+        for variable, old in before:
+            fill(variable, old)
+        if not isinstance(error, (ValueError, UnreadableError, *files.DAMAGE)):
+            raise
+        raise ValueError(
+            f"{path} changed while it was loaded ({files.first_line(error)}): the "
+            "model is as it was; load the file again."
+        ) from error
+
+
+def _tell_licence(record: Record) -> None:
+    if not record.commercial:
+        warnings.warn(
+            f"The weights {record.model}/{record.name} are licensed {record.licence}, "
+            "which forbids commercial use.",
+            LicenceWarning,
+            stacklevel=level_of_the_caller(),
+        )
 
 
 def save_weights(
@@ -228,12 +263,10 @@ def _chosen(
             "source must be a name, a path or a record from weights_info, "
             f"found {type(source).__name__}."
         )
-    path, origin = Path(source), getattr(model, "origin", None)
-    published = origin is not None and source in list_weights(origin.builder)
-    plain_word = isinstance(source, str) and path.name == source and not path.suffix
-    if not published and (files.exists(path) or not plain_word):
-        return path
-    if origin is not None:
+    path, origin = Path(source).expanduser(), getattr(model, "origin", None)
+    word = isinstance(source, str) and path.name == source and not path.suffix
+    is_file = files.exists(path) or not word
+    if origin is not None and (names_weights(origin.builder, source) or not is_file):
         return find(
             origin.builder,
             str(source),
@@ -242,6 +275,8 @@ def _chosen(
             include_top=origin.include_top,
             input_shape=origin.input_shape,
         )
+    if is_file:
+        return path
     raise ValueError(
         f"There is no weight file {source!r}, and the model {model.name!r} does not "
         f"say who built it: pass the record, weights_info(<builder>, {source!r})."
@@ -286,9 +321,11 @@ class _Match(NamedTuple):
             if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
                 raise ValueError(f"{source!r} must hold floats, found {array.dtype}")
         try:
-            turned = self.take(*(array.read() for array in self.arrays))
-        except ValueError:
-            raise ValueError(self._misfit(self.arrays[0].shape)) from None
+            turned = self.take(*(_single(array.read()) for array in self.arrays))
+        except ValueError as error:
+            raise ValueError(
+                f"{self._misfit(self.arrays[0].shape)} ({error})"
+            ) from None
         if self.channels is not None:
             turned = adapt_channels(turned, self.channels)
         if turned.shape != shape:
@@ -305,7 +342,10 @@ class _Match(NamedTuple):
         expected = tuple(self.variable.shape)
         theirs = self.sources[0]
         whose = "" if theirs == self.name else f" for {self.name!r}"
-        advice = "; pass skip_head=True to keep the model's own head"
+        advice = (
+            "; to keep a head of the model's own pass classes= to the builder, or "
+            "skip_head=True to load_weights"
+        )
         return (
             f"{theirs!r} must have shape {expected}{whose}, found {found}"
             f"{advice if is_head(self.name) else ''}"
@@ -320,7 +360,7 @@ def _match(
     tensors, identity = checkpoint.tensors, checkpoint.identity
     if identity is None:
         tensors = _named(tensors, model)
-        places = {name: Place((name,), _same) for name in variables}
+        places = {name: Place((name,), same) for name in variables}
     else:
         check_identity(model, identity)
         places = libraries.places(model, checkpoint.content, identity)
@@ -381,7 +421,13 @@ def _check_complete(
     headless: bool,
 ) -> None:
     """Refuse a file that lacks what fills the model."""
+    wanted = list(wanted)
     lacking = [name for name in wanted if not _has(places.get(name), tensors)]
+    if len(lacking) > len(wanted) / 2 and tensors:
+        raise ValueError(
+            f"the file holds another network, which begins with "
+            f"{listed(tensors, most=2)}; the model begins with {listed(wanted, most=2)}"
+        )
     if lacking:
         advice = "; the file has no head: pass skip_head=True to keep the model's"
         raise ValueError(
@@ -394,8 +440,9 @@ def _has(place: Place | None, tensors: Mapping[str, Stored]) -> bool:
     return place is not None and all(source in tensors for source in place.sources)
 
 
-def _same(array: Array) -> Array:
-    return array
+def _single(array: Array) -> Array:
+    """Widen half precision, in which what is turned would lose its last digits."""
+    return array.astype(np.float32) if array.dtype.itemsize < 4 else array
 
 
 def _named(tensors: Mapping[str, Stored], model: keras.Model) -> dict[str, Stored]:
@@ -441,7 +488,10 @@ def _turned_shape(match: _Match) -> tuple[int, ...]:
     array = match.arrays[0]
     if len(array.shape) != 4:
         return array.shape
-    return match.take(np.broadcast_to(array.dtype.type(0), array.shape)).shape
+    try:
+        return match.take(np.broadcast_to(array.dtype.type(0), array.shape)).shape
+    except ValueError:
+        return array.shape  # `value` tells it in words
 
 
 def _differs_in_channels(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -28,6 +28,10 @@ class Prediction(NamedTuple):
     probability: float
 
 
+class LicenceWarning(UserWarning):
+    """The licence of the weights forbids commercial use."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One file of published weights.

@@ -7,11 +7,13 @@ one; its methods find the verified file, prepare images and read predictions.
 from __future__ import annotations
 
 import json
+import numbers
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from convzoo.arguments import near, one_of
+from convzoo.arguments import near, one_of, require
 from convzoo.catalog import list_models
 from convzoo.pretrained.published import PUBLISHED
 from convzoo.pretrained.record import Prediction, Record
@@ -24,8 +26,16 @@ __all__ = [
     "list_weights",
     "listed",
     "models_with_weights",
+    "names_weights",
     "weights_info",
 ]
+
+# fmt: off
+_SUFFIXES = frozenset({
+    ".pth", ".pt", ".bin", ".tar", ".ckpt", ".index", ".h5", ".hdf5", ".keras",
+    ".safetensors", ".caffemodel",
+})
+# fmt: on
 
 _Shape = tuple[int | None, ...]
 
@@ -108,6 +118,33 @@ def models_with_weights() -> list[str]:
     return [name for name in list_models() if name in having]
 
 
+def names_weights(model: str, text: object) -> bool:
+    """Tell whether a text is the name of published weights, or meant to be one.
+
+    Args:
+        model: Name of a builder.
+        text: What was given as its weights.
+
+    Returns:
+        True for the names of the builder's weights, and for names that begin with a
+        data set, ``"imagenet/..."``, unless they end as files of weights do.
+
+    Example:
+        >>> names_weights("lenet", "mnist"), names_weights("lenet", "imagenet/best.pth")
+        (True, False)
+    """
+    if not isinstance(text, str):
+        return False
+    if any(text in (r.name, r.alias) for r in RECORDS if r.model == model):
+        return True
+    sets = {_data_set(record.name) for record in RECORDS}
+    return _data_set(text) in sets and Path(text).suffix.lower() not in _SUFFIXES
+
+
+def _data_set(name: str) -> str:
+    return name.partition("/")[0]
+
+
 def weights_info(
     model: str,
     name: str,
@@ -132,6 +169,7 @@ def weights_info(
     Raises:
         TypeError: If the weights do not differ in such an option.
         ValueError: If there are no such weights; the message lists those that exist.
+            Or if ``input_shape`` has another form.
 
     Example:
         >>> weights_info("lenet", "mnist").classes
@@ -177,7 +215,9 @@ def find(
 
     Raises:
         ValueError: If there are no such weights; the message lists those that exist.
+            Or if ``input_shape`` has another form.
     """
+    _check_shape(input_shape)
     if model not in models_with_weights():
         one_of("model", model, list_models())
         raise ValueError(
@@ -186,7 +226,7 @@ def find(
         )
     of_model = [record for record in RECORDS if record.model == model]
     named = [record for record in of_model if name in (record.name, record.alias)]
-    if not named:
+    if not named or name is None:  # which is the alias of many
         one_of("weights", name, _names(model))
     varied = [record for record in named if _is_variant(record, variant)]
     if not varied:
@@ -209,7 +249,21 @@ def find(
             f"found {dict(options or {})}; leave the options out or use weights=None."
         )
     wanted = [r for r in fitting if r.include_top is include_top] or fitting
-    return min(wanted, key=lambda record: _distance(record, input_shape))
+    record = min(wanted, key=lambda record: _distance(record, input_shape))
+    return replace(record, options=dict(record.options))  # the caller's to change
+
+
+def _check_shape(shape: Any) -> None:
+    """Raise a ValueError unless this is the shape of an image, or None."""
+    if shape is None:
+        return
+    sides = shape if isinstance(shape, (tuple, list)) else ()
+    require(
+        len(sides) == 3
+        and all(side is None or isinstance(side, numbers.Integral) for side in sides),
+        f"input_shape={shape!r} must be (height, width, channels), in whole pixels or "
+        "None.",
+    )
 
 
 def _is_variant(record: Record, variant: str | None) -> bool:

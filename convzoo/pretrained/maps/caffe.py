@@ -26,7 +26,7 @@ from convzoo.pretrained.maps.places import (
 from convzoo.pretrained.readers.content import Array, Content, UnreadableError
 
 MEAN = caffe_mean(123, 117, 104)
-HEAD = re.compile(r"(fc\d|loss\d/.*)/\d+")
+HEAD = re.compile(r"(fc\d\w*|loss\d/.*)/\d+")
 
 BEFORE = math.sqrt(0.4)
 AFTER = 2**0.75 / BEFORE
@@ -110,7 +110,7 @@ def _kernel(layer: keras.Layer, field: tuple[int, int, int]) -> Turn:
     def convolution(kernel: Array) -> Array:
         own = _own_filters(name, kernel)
         if re.fullmatch(FIRST, name):
-            own = own[:, ::-1]  # BGR to RGB
+            own = own[:, ::-1] if own.shape[1] == 3 else own  # BGR to RGB
         turned = own.transpose(2, 3, 1, 0)
         return turned if factor == 1 else turned * kernel.dtype.type(factor)
 

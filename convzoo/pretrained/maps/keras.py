@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -19,7 +19,9 @@ from convzoo.pretrained.maps.places import (
     Identity,
     Place,
     caffe_mean,
+    same,
     variables,
+    width_multiplier,
 )
 from convzoo.pretrained.readers.content import Array, Content
 
@@ -27,7 +29,16 @@ MEAN = caffe_mean(123.68, 116.779, 103.939)
 RESNET_EPSILON = 1.001e-5
 VARIANTS = {"vgg": "plain", "resnet": "v1"}  # else "keras"
 
+LAST = "stage5_block2_pw_conv"  # of MobileNet, as wide as 1024 alpha
 MOST_IN_HEAD = 3  # layers: VGG's
+AUTOMATIC = (
+    "conv2d|batch_normalization|activation|add|concatenate|max_pooling2d|"
+    "average_pooling2d"
+)
+HARMLESS = re.compile(
+    r"(input|input_layer|image|global_average_pooling2d|avg_pool|flatten|dropout|dense|"
+    r"predictions)(_\d+)?"
+)
 BY_NAME = ("weights.h5", "keras")  # formats whose names are trusted
 
 # What a layer's arrays are, by their numbers of axes.
@@ -65,7 +76,7 @@ def _sections() -> dict[str, list[str]]:
 @functools.cache
 def order(builder: str) -> tuple[Row, ...]:
     """Return the layers of a network in the order of its files."""
-    rows = (line.split() for line in _sections()[builder])
+    rows = (line.split() for line in _sections()[builder][:-1])
     return tuple(Row(theirs, ours, tuple(r.split(","))) for theirs, ours, r in rows)
 
 
@@ -108,8 +119,20 @@ def _canonical(names: list[str]) -> dict[str, str]:
     return canonical
 
 
+def strangers(names: Sequence[str], builder: str) -> list[str]:
+    """Return the layers that are neither of the network nor of a usual head."""
+    canonical = _canonical(list(names))
+    known = {row.theirs for row in order(builder)}
+    known.update(_sections()[builder][-1].split()[2:])
+    return [
+        name
+        for name, usual in canonical.items()
+        if usual not in known and not HARMLESS.fullmatch(name)
+    ]
+
+
 def _split(name: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"(conv2d|batch_normalization)(?:_(\d+))?", name)
+    match = re.fullmatch(rf"({AUTOMATIC})(?:_(\d+))?", name)
     return (match[1], int(match[2] or 0)) if match else (name, None)
 
 
@@ -150,21 +173,22 @@ def identify(content: Content) -> Identity | None:
     count = len(layers(content))
     longest_first = sorted(_sections(), key=lambda name: -len(_sections()[name]))
     for builder in longest_first:
-        if len(_sections()[builder]) - MOST_IN_HEAD > count:
+        if len(_sections()[builder]) - 1 - MOST_IN_HEAD > count:
             continue
         rows = order(builder)
         aligned = _aligned(content, rows)
         if aligned is not None:
             family = builder.rstrip("0123456789")
-            first = content.tensors[aligned[rows[0].ours]["kernel"]].shape
-            alpha = {"alpha": first[-1] / 32} if builder == "mobilenet" else {}
-            plain = {"batch_norm": False} if family == "vgg" else {}
             head = aligned.get("head_predictions")
+            options: dict[str, Any] = {"batch_norm": False} if family == "vgg" else {}
+            if builder == "mobilenet":
+                last = content.tensors[aligned[LAST]["kernel"]]
+                options = {"alpha": width_multiplier(last.shape[-1])}
             return Identity(
                 "keras",
                 builder,
                 VARIANTS.get(family, "keras"),
-                alpha | plain,
+                options,
                 content.tensors[head["bias"]].shape[0] if head else None,
                 MEAN if family in VARIANTS else SYMMETRIC,
             )
@@ -181,7 +205,7 @@ def places(
     found = {}
     for layer, variable in variables(model):
         sources = [aligned.get(layer.name, {}).get(variable)]
-        take: Callable[..., Array] = _same
+        take: Callable[..., Array] = same
         if variable == "kernel" and layer.name == rows[0].ours and reads_bgr:
             take = _flip_channels
         elif isinstance(layer, keras.layers.Dense) and variable == "kernel":
@@ -198,13 +222,9 @@ def places(
     return found
 
 
-def _same(array: Array) -> Array:
-    return array
-
-
 def _flip_channels(kernel: Array) -> Array:
-    """Turn a kernel for BGR into one for RGB."""
-    return kernel[:, :, ::-1]
+    """Turn a kernel for BGR into one for RGB; other channels have no such order."""
+    return kernel[:, :, ::-1] if kernel.shape[2] == 3 else kernel
 
 
 def _rows(kernel: Array) -> Array:
@@ -214,6 +234,8 @@ def _rows(kernel: Array) -> Array:
 
 def _less(mean: Array, bias: Array) -> Array:
     """Take a bias before batch norm into the mean."""
+    if bias.shape != mean.shape:
+        raise ValueError(f"the bias before it has shape {bias.shape}")
     return mean - bias
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -40,6 +41,15 @@ class Place(NamedTuple):
     take: Callable[..., Array]
 
 
+def width_multiplier(filters: int) -> float:
+    """Return MobileNet's alpha, which gave its last convolution int(1024 alpha)."""
+    for digits in range(5):
+        alpha: float = math.ceil(filters / 1024 * 10**digits) / 10**digits
+        if int(1024 * alpha) == filters:
+            return alpha
+    return filters / 1024
+
+
 def variables(model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:
     """Yield each layer and the name of each of its variables."""
     for layer in model.layers:
@@ -64,7 +74,18 @@ def flattened(model: keras.Model) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def columns_first(kernel: Array, height: int, width: int) -> Array:
-    """Turn a dense kernel (units, channels * h * w) into (h * w * channels, units)."""
+def same(array: Array) -> Array:
+    """Leave an array as it is."""
+    return array
+
+
+def columns_first(kernel: Array, height: int = 1, width: int = 1) -> Array:
+    """Turn (units, channels * h * w), or a convolution's axes, into (h * w * c, units).
+
+    Raises:
+        ValueError: If the map is not square, as it is wherever such a kernel was made.
+    """
+    if height != width:
+        raise ValueError(f"the map of {height} x {width} is not square")
     maps = kernel.reshape(len(kernel), -1, height, width)
     return maps.transpose(2, 3, 1, 0).reshape(-1, len(kernel))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from convzoo.pretrained.maps import torchvision
-from convzoo.pretrained.maps.places import SYMMETRIC, Identity
+from convzoo.pretrained.maps.places import SYMMETRIC, Identity, width_multiplier
 from convzoo.pretrained.maps.torch import Names
 from convzoo.pretrained.readers.content import Array, Stored
 
@@ -83,10 +83,10 @@ def identify(tensors: Mapping[str, Stored]) -> Identity | None:
     if "block1.rep.0.conv1.weight" in shapes:
         classes = shapes.get("fc.bias", (None,))[0]
         return Identity("timm", "xception", "torch", {}, classes, SYMMETRIC)
-    stem = shapes.get("conv_stem.weight")
+    last = shapes.get("blocks.4.1.conv_pw.weight")
     is_v1 = "blocks.0.0.conv_dw.weight" in shapes and "conv_head.weight" not in shapes
-    if stem and is_v1:
+    if last and is_v1:
         classes = shapes.get("classifier.bias", (None,))[0]
-        options = {"alpha": stem[0] / 32}
+        options = {"alpha": width_multiplier(last[0])}
         return Identity("timm", "mobilenet", "torch", options, classes, SYMMETRIC)
     return None

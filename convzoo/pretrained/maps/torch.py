@@ -10,7 +10,13 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from convzoo.pretrained.maps.places import Place, flattened, variables
+from convzoo.pretrained.maps.places import (
+    Place,
+    columns_first,
+    flattened,
+    same,
+    variables,
+)
 from convzoo.pretrained.readers.content import Array, Stored
 
 Names = Mapping[str, str]  # their layer by ours
@@ -25,20 +31,10 @@ class Part(NamedTuple):
     theirs: Callable[[Array], Array]
 
 
-def _same(array: Array) -> Array:
-    return array
-
-
 def _kernel_here(kernel: Array) -> Array:
     """(out, in, h, w) -> (h, w, in, out); files of 2018 lack the axes of size 1."""
     square = kernel.shape[2:] or (1, 1)
     return kernel.reshape(*kernel.shape[:2], *square).transpose(2, 3, 1, 0)
-
-
-def _rows_here(kernel: Array, height: int = 1, width: int = 1) -> Array:
-    """(units, channels * h * w), or a convolution's axes -> (h * w * c, units)."""
-    maps = kernel.reshape(len(kernel), -1, height, width)
-    return maps.transpose(2, 3, 1, 0).reshape(-1, len(kernel))
 
 
 def _rows_there(kernel: Array, height: int = 1, width: int = 1) -> Array:
@@ -58,13 +54,13 @@ _PARTS = {
     ("DepthwiseConv2D", "kernel"): _DEPTHWISE,
     ("SeparableConv2D", "depthwise_kernel"): _DEPTHWISE._replace(name="conv1.weight"),
     ("SeparableConv2D", "pointwise_kernel"): _KERNEL._replace(name="pointwise.weight"),
-    ("Dense", "kernel"): Part("weight", _rows_here, _rows_there),
-    ("BatchNormalization", "gamma"): Part("weight", _same, _same),
-    ("BatchNormalization", "beta"): Part("bias", _same, _same),
-    ("BatchNormalization", "moving_mean"): Part("running_mean", _same, _same),
-    ("BatchNormalization", "moving_variance"): Part("running_var", _same, _same),
+    ("Dense", "kernel"): Part("weight", columns_first, _rows_there),
+    ("BatchNormalization", "gamma"): Part("weight", same, same),
+    ("BatchNormalization", "beta"): Part("bias", same, same),
+    ("BatchNormalization", "moving_mean"): Part("running_mean", same, same),
+    ("BatchNormalization", "moving_variance"): Part("running_var", same, same),
 }
-_BIAS = Part("bias", _same, _same)
+_BIAS = Part("bias", same, same)
 
 
 def _parts(model: keras.Model, names: Names) -> dict[str, tuple[str, Part]]:
@@ -77,7 +73,7 @@ def _parts(model: keras.Model, names: Names) -> dict[str, tuple[str, Part]]:
             height, width, _ = fields[layer.name]
             part = Part(
                 part.name,
-                partial(_rows_here, height=height, width=width),
+                partial(columns_first, height=height, width=width),
                 partial(_rows_there, height=height, width=width),
             )
         if layer.name in names:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from convzoo.pretrained.maps.places import IMAGENET, SYMMETRIC, Identity
+from convzoo.pretrained.maps.places import IMAGENET, Identity
 from convzoo.pretrained.maps.torch import Names, numbers, rename
 from convzoo.pretrained.readers.content import Stored
 
@@ -129,7 +129,8 @@ def identify(tensors: Mapping[str, Stored]) -> Identity | None:
     if first and first[0] == 64 and first[2:] == (3, 3):
         return identify_vgg(tensors, "torchvision", classes)
     if "inception3a.branch1.conv.weight" in tensors:
-        return Identity("torchvision", "googlenet", "torch", {}, classes, SYMMETRIC)
+        # Whether it was trained with `transform_input` the file does not tell.
+        return Identity("torchvision", "googlenet", "torch", {}, classes)
     if "Mixed_5b.branch1x1.conv.weight" in tensors:
         # timm has the same names for weights that expect other images.
         return Identity("torchvision", "inception_v3", "torch", {}, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -52,8 +53,9 @@ def mapped(
     Raises:
         UnreadableError: If it does not lie within the file.
     """
-    kind, size = np.dtype(dtype), path.stat().st_size
-    array = Stored(shape, kind, lambda: _map(path, offset, shape, kind))
+    kind, stamp = np.dtype(dtype), _stamp(path.stat())
+    array = Stored(shape, kind, lambda: _map(path, stamp, offset, shape, kind))
+    size = stamp[2]
     if min(shape, default=0) < 0 or offset < 0 or offset + array.nbytes > size:
         raise UnreadableError(
             f"an array of shape {shape} at byte {offset}, past the end of the file's "
@@ -62,7 +64,20 @@ def mapped(
     return array
 
 
-def _map(path: Path, offset: int, shape: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _map(
+    path: Path,
+    stamp: tuple[int, int, int, int],
+    offset: int,
+    shape: tuple[int, ...],
+    kind: np.dtype[Any],
+) -> Array:
     if 0 in shape:
         return np.empty(shape, kind)  # nothing to map
-    return np.memmap(path, kind, mode="r", offset=offset, shape=shape)
+    with path.open("rb") as file:
+        if _stamp(os.fstat(file.fileno())) != stamp:
+            raise UnreadableError("a file that changed while it was read")
+        return np.memmap(file, kind, mode="r", offset=offset, shape=shape)

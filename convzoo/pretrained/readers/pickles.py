@@ -283,6 +283,11 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "torch.Size": _size,
     "torch.device": _inert,
     "argparse.Namespace": _inert,
+    # A scalar of NumPy, such as the best accuracy so far.
+    "numpy.core.multiarray.scalar": _inert,
+    "numpy._core.multiarray.scalar": _inert,
+    "numpy.dtype": _inert,
+    "_codecs.encode": _inert,
 }
 
 _STORAGES: Mapping[str, np.dtype[Any]] = {

@@ -6,7 +6,7 @@ import io
 import re
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,10 +42,13 @@ _EXPANSION, _EXPANDED = 4, 64 << 20
 
 _PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.)+")  # DataParallel, torch.compile
 _WRAPPERS = (
-    *("state_dict", "model_state_dict", "model", "net"),
-    *("state_dict_ema", "model_ema"),
+    *("state_dict", "model_state_dict", "model_state", "model", "net", "weights"),
+    *("state_dict_ema", "model_ema", "ema"),
 )
 _WRAPS = 4  # a dict may contain itself
+_MODULE = "model."  # where Lightning's modules keep their network
+_COUNTER = "n_averaged"  # of AveragedModel
+_SHOWN = 5  # keys of a file without weights
 
 Place = Callable[[Storage], Stored]  # where a storage's numbers lie, in one row
 
@@ -59,8 +62,8 @@ def read(path: Path) -> Content:
     """Read a state_dict, also one inside a training checkpoint.
 
     The plain weights are taken before their moving average, and the prefixes of
-    DataParallel and ``torch.compile`` are cut. Only what an archive compresses is held
-    against its CRC: the rest is mapped, not read.
+    DataParallel, ``torch.compile`` and Lightning are cut. Only what an archive
+    compresses is held against its CRC: the rest is mapped, not read.
 
     Raises:
         UnreadableError: If it is anything else, or damaged; reading a compressed array
@@ -96,20 +99,37 @@ def _state_dict(value: Any) -> dict[str, Tensor]:
                 f"a PyTorch file of a {type(value).__name__} (save a state_dict)"
             )
         inner = (value.get(key) for key in _WRAPPERS)
-        value = next((each for each in inner if isinstance(each, dict)), value)
+        full = (each for each in inner if isinstance(each, dict) and each)
+        value = next(full, value)
+    found = {key: each for key, each in value.items() if isinstance(each, Tensor)}
+    found.pop(_COUNTER, None)
+    if not found:
+        raise UnreadableError(f"a PyTorch file without a state_dict{_among(value)}")
     tensors: dict[str, Tensor] = {}
-    for key, tensor in value.items():
-        if not isinstance(tensor, Tensor):
-            continue
-        if not isinstance(key, str):
-            raise UnreadableError(f"a tensor with a {type(key).__name__} for a name")
-        name = _PREFIXES.sub("", key)
+    for name, tensor in zip(_plain_names(found), found.values(), strict=True):
         if name in tensors:
             raise UnreadableError(f"two tensors called {brief(name)}")
         tensors[name] = tensor
-    if not tensors:
-        raise UnreadableError("a PyTorch file without a state_dict")
     return tensors
+
+
+def _plain_names(keys: Iterable[Any]) -> list[str]:
+    """Return names without what wrappers of a network put before all of them."""
+    names = []
+    for key in keys:
+        if not isinstance(key, str):
+            raise UnreadableError(f"a tensor with a {type(key).__name__} for a name")
+        names.append(_PREFIXES.sub("", key))
+    if all(name.startswith(_MODULE) for name in names):
+        return [_PREFIXES.sub("", name[len(_MODULE) :]) for name in names]
+    return names
+
+
+def _among(keys: Iterable[Any]) -> str:
+    """Return the first keys of a dict, to follow what is not among them."""
+    names = [brief(str(key)) for key in keys]
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f" among {', '.join(names[:_SHOWN])}{more}" if names else ""
 
 
 def _view(row: Stored, tensor: Tensor) -> Stored:
