@@ -17,6 +17,7 @@ from convzoo.catalog import CATALOG, Entry
 from convzoo.models.plan import (
     FreshHeadWarning,
     Plan,
+    Pooling,
     Scaling,
     Shape,
     Weights,
@@ -54,79 +55,90 @@ def settle(
         ValueError: If an argument is out of range, or contradicts the weights.
     """
     entry = CATALOG[builder]
+    asked, top = arguments["variant"], arguments.get("include_top", True)
+    _check_choices(arguments, entry, options)
+    given = {name: arguments[name] for name in options if arguments[name] is not None}
+    source, stated = _weights(builder, arguments, asked, given)
+    variant = _agree("variant", asked, stated.get("variant"), entry.default)
+    bare = isinstance(source, Checkpoint) and headless(source)
+    known = 0 if bare and top else stated.get("classes")
+    classes, fresh = _classes(arguments["classes"], known, entry, top)
+    made_for = tuple(stated["input_shape"]) if stated.get("input_shape") else None
+    least = entry.variants[variant].minimum if minimum is None else minimum
+    tensor = arguments.get("input_tensor")
+    asked_shape = _input_shape(arguments["input_shape"], tensor, entry, variant, least)
+    shape = asked_shape or made_for or usual or entry.variants[variant].input_shape
+    return Plan(
+        entry=entry,
+        variant=variant,
+        options=_options(options, given, stated, top),
+        source=source,
+        fresh_head=fresh,
+        include_top=top,
+        input_shape=shape,
+        classes=classes,
+        pooling=_pooling(arguments.get("pooling"), top),
+        dropout=_dropout(arguments["dropout"], top or drops_in_body),
+        activation=_activation(arguments["classifier_activation"], classes, top),
+        include_preprocessing=arguments["include_preprocessing"],
+        scaling=_scaling(source, stated),
+        made_for=made_for,
+        shape_asked=asked_shape is not None,
+        tensor=keras.Input(shape, name="image") if tensor is None else tensor,
+        name=arguments["name"],
+    )
+
+
+def _check_choices(
+    arguments: Mapping[str, Any], entry: Entry, options: Mapping[str, Any]
+) -> None:
+    """Refuse channels first, unknown variants and switches that are no switch."""
     if keras.config.image_data_format() != "channels_last":
         raise ValueError(
             "keras.config.image_data_format() is 'channels_first', but the zoo is "
             "built channels last: call "
             "keras.config.set_image_data_format('channels_last')."
         )
-    asked = arguments["variant"]
-    if asked is not None:
-        one_of("variant", asked, entry.variants)
-    top = arguments.get("include_top", True)
+    if arguments["variant"] is not None:
+        one_of("variant", arguments["variant"], entry.variants)
     switches = ["include_preprocessing", *(n for n, d in options.items() if d is False)]
     for name in switches:
         one_of(name, arguments[name], (True, False, *([None] * (name in options))))
-    one_of("include_top", top, (True, False))
-    given = {name: arguments[name] for name in options if arguments[name] is not None}
-    source, stated = _weights(builder, arguments, asked, given)
-    variant = _agree("variant", asked, stated.get("variant"), entry.default)
+    one_of("include_top", arguments.get("include_top", True), (True, False))
+
+
+def _options(
+    defaults: Mapping[str, Any],
+    given: Mapping[str, Any],
+    stated: Mapping[str, Any],
+    top: bool,
+) -> dict[str, Any]:
+    """Return each option: as given, else as the weights have it, else the default."""
     fixed = dict(stated.get("options", {}))
     if given.get("aux") is False or not top:
         fixed.pop("aux", None)  # side heads of the file may be left out
     settled = {
         name: _agree(name, given.get(name), fixed.get(name), default)
-        for name, default in options.items()
+        for name, default in defaults.items()
     }
-    bare = isinstance(source, Checkpoint) and headless(source)
-    known = 0 if bare and top else stated.get("classes")
-    classes, fresh = _classes(arguments["classes"], known, entry, top)
-    activation = _activation(arguments["classifier_activation"])
-    require(
-        not top or classes > 1 or activation != "softmax",
-        "classes=1 with softmax answers 1 to everything: pass "
-        "classifier_activation='sigmoid', or None for the logit.",
-    )
-    tensor = arguments.get("input_tensor")
-    least = entry.variants[variant].minimum if minimum is None else minimum
-    made_for = tuple(stated["input_shape"]) if stated.get("input_shape") else None
-    usual = made_for or usual or entry.variants[variant].input_shape
-    asked_shape = _input_shape(arguments["input_shape"], tensor, entry, variant, least)
-    shape = asked_shape or usual
-    if tensor is None:
-        tensor = keras.Input(shape, name="image")
     require(
         top or not settled.get("aux"),
         "aux=True adds side heads to the top, but include_top=False: drop one of the "
         "two.",
     )
-    pooling = arguments.get("pooling")
+    return settled
+
+
+def _pooling(pooling: Any, top: bool) -> Pooling:
     if pooling is not None:
         one_of("pooling", pooling, ("avg", "max"))
-        if top:
-            raise ValueError(
-                f"pooling={pooling!r} is for include_top=False; with a top the network "
-                "pools as published. Drop one of the two."
-            )
-    return Plan(
-        entry,
-        variant,
-        settled,
-        source,
-        fresh,
-        top,
-        shape,
-        classes,
-        pooling,
-        _dropout(arguments["dropout"], top or drops_in_body),
-        activation,
-        arguments["include_preprocessing"],
-        _scaling(source, stated),
-        made_for,
-        asked_shape is not None,
-        tensor,
-        arguments["name"],
+    require(
+        pooling is None or not top,
+        f"pooling={pooling!r} is for include_top=False; with a top the network pools "
+        "as published. Drop one of the two.",
     )
+    chosen: Pooling = pooling
+    return chosen
 
 
 def _weights(
@@ -152,8 +164,8 @@ def _weights(
         return _file(builder, weights, variant)
     else:
         raise TypeError(
-            "weights must be None, the name of published weights, a record or the path "
-            f"of a file, found {type(weights).__name__}."
+            f"weights={weights!r:.60} must be None, the name of published weights, a "
+            "record or the path of a file."
         )
     return record, {
         "variant": variant if variant in record.variants else record.variant,
@@ -271,7 +283,7 @@ def _classes(
     return asked, fresh
 
 
-def _activation(activation: Activation) -> Activation:
+def _activation(activation: Activation, classes: int, top: bool) -> Activation:
     try:
         keras.activations.get(activation)
     except (TypeError, ValueError):
@@ -281,6 +293,11 @@ def _activation(activation: Activation) -> Activation:
             f"{near(str(activation), names)}; accepted: None for logits, the name of a "
             "Keras activation or a function."
         ) from None
+    require(
+        not top or classes > 1 or activation != "softmax",
+        "classes=1 with softmax answers 1 to everything: pass "
+        "classifier_activation='sigmoid', or None for the logit.",
+    )
     return activation
 
 

@@ -31,7 +31,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from convzoo.pretrained.maps.keras import strangers
+from convzoo.pretrained.maps.keras import BY_NAME, strangers
 from convzoo.pretrained.maps.libraries import identify
 from convzoo.pretrained.maps.places import Identity
 from convzoo.pretrained.readers import (
@@ -290,8 +290,8 @@ def _check_names(content: Content, identity: Identity) -> None:
 
 
 def _layer_names(content: Content) -> list[str] | None:
-    """Return the names of all layers; None for Keras 2's files of weights alone."""
-    if content.format != "h5":
+    """Return the names of all layers; None where a file has only those of weights."""
+    if content.format in BY_NAME:
         return list(content.header["names"])
     return [layer["config"]["name"] for layer in _serialised(content)] or None
 
