@@ -239,7 +239,9 @@ def test_half_precision_is_turned_in_single(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
-@pytest.mark.parametrize("alpha", [1, 0.75, 0.5, 0.25, 0.35, 0.6, 0.3, 0.1, 1.25])
+@pytest.mark.parametrize(
+    "alpha", [1, 0.75, 0.5, 0.25, 0.35, 0.6, 0.3, 0.1, 1.25, 1 / 32]
+)
 def test_the_width_of_a_mobilenet_is_found(alpha, tmp_path):
     assert width_multiplier(int(1024 * alpha)) == alpha
     if alpha in {0.35, 0.1}:

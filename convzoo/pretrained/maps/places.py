@@ -43,6 +43,8 @@ class Place(NamedTuple):
 
 def width_multiplier(filters: int) -> float:
     """Return MobileNet's alpha, which gave its last convolution int(1024 alpha)."""
+    if filters % 32 == 0:
+        return filters / 1024  # every layer's width is whole
     for digits in range(5):
         alpha: float = math.ceil(filters / 1024 * 10**digits) / 10**digits
         if int(1024 * alpha) == filters:
