@@ -627,7 +627,8 @@ def torch_objects(torch):
 @pytest.mark.torch
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
 def test_reads_what_torch_writes(path, new):
-    torch = pytest.importorskip("torch")
+    import torch  # noqa: PLC0415 (an extra)
+
     for name, value in torch_objects(torch).items():
         torch.save(value, path, _use_new_zipfile_serialization=new)
         with torch.serialization.safe_globals([Namespace]):
@@ -650,7 +651,8 @@ def test_reads_what_torch_writes(path, new):
 
 @pytest.mark.torch
 def test_refuses_what_torch_writes_of_modules(path):
-    torch = pytest.importorskip("torch")
+    import torch  # noqa: PLC0415 (an extra)
+
     module = torch.nn.Conv2d(3, 2, 3)
     for new in (True, False):
         torch.save(module, path, _use_new_zipfile_serialization=new)
@@ -665,7 +667,8 @@ def test_refuses_what_torch_writes_of_modules(path):
 
 @pytest.mark.torch
 def test_torch_reads_what_the_tests_write(path, save):
-    torch = pytest.importorskip("torch")
+    import torch  # noqa: PLC0415 (an extra)
+
     arrays = {
         "w": ROW.reshape(2, 3, 4),
         "scalar": np.array(5),
