@@ -178,7 +178,6 @@ def test_mutated_files_are_refused_or_read(path):
 @pytest.mark.torch
 def test_reads_what_torch_users_write(path):
     import torch  # noqa: PLC0415 (an extra)
-
     from safetensors.torch import save_file as save  # noqa: PLC0415
 
     tensors = {
