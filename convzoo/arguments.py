@@ -64,6 +64,14 @@ def one_of(argument: str, value: Any, accepted: Iterable[Any]) -> None:
         )
 
 
+def whole_number(argument: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"{argument} must be a whole number of at least 1, found {value!r}."
+        )
+
+
 def require(condition: bool, message: str) -> None:
     """Raise a ValueError with this message unless the condition holds."""
     if not condition:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convzoo.arguments import near
+from convzoo.arguments import near, whole_number
 from convzoo.catalog import CATALOG
 from convzoo.prediction import (
     Classifier,
@@ -114,8 +114,9 @@ def evaluate(
         ValueError: If an argument is not known or out of range, the weights do not fit,
             or the way to prepare images is not known.
     """
-    for argument, value in (("batch_size", batch_size), ("limit", limit)):
-        check_count(argument, value)
+    whole_number("batch_size", batch_size)
+    if limit is not None:
+        whole_number("limit", limit)
     if isinstance(model, str):
         record = record_of_classes(model, weights, variant)
         images = class_tree(folder, record, limit).images
@@ -137,15 +138,6 @@ def evaluate(
             yield verdict
 
     return summed_up(watched(), classifier)
-
-
-def check_count(argument: str, value: int | None) -> None:
-    """Raise a ValueError unless the value is a whole number of at least 1, or None."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and value >= 1):
-        raise ValueError(
-            f"{argument} must be a whole number of at least 1, found {value!r}."
-        )
 
 
 def record_of_classes(

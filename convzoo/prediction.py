@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from convzoo.arguments import whole_number
 from convzoo.catalog import CATALOG
 from convzoo.pretrained.images import (
     ACCEPTED,
@@ -93,10 +94,7 @@ def predict(
     """
     sources = expand(images)
     for argument, value in (("top", top), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{argument} must be a whole number of at least 1, found {value!r}."
-            )
+        whole_number(argument, value)
     named = isinstance(model, str)
     chosen = built(model, weights, variant) if named else of_model(model)
     if not named and (weights, variant) != (None, None):

@@ -84,8 +84,6 @@ def evaluate_command(
             f"({', '.join(models_with_weights())})."
         )
     with reported():
-        evaluation.check_count("--batch-size", batch_size)
-        evaluation.check_count("--limit", limit)
         record = evaluation.record_of_classes(model, weights, variant)
         from_file = prediction.is_file(model, weights)
         if not from_file:

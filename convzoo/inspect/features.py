@@ -19,7 +19,7 @@ from convzoo.calls import Network
 from convzoo.deferred import deep_graphs
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images, Recipe, prepare
-from convzoo.pretrained.records import find, list_weights
+from convzoo.pretrained.records import find_for, list_weights
 
 _BATCH = 32
 _RESCALING = "image_rescaling"  # the layer of include_preprocessing=True
@@ -289,14 +289,7 @@ def _recipe(
     """Return how a model's images are prepared, as far as it is known."""
     origin = getattr(model, "origin", None)
     if origin is not None and origin.weights in list_weights(origin.builder):
-        record = find(
-            origin.builder,
-            origin.weights,
-            origin.variant,
-            origin.options,
-            include_top=origin.include_top,
-            input_shape=origin.input_shape,
-        )
+        record = find_for(origin, origin.weights)
         if record.input_shape[2] == shape[2]:
             return record
     height, width, channels = shape

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import graphviz
 import keras
 
-from convzoo.arguments import one_of, require
+from convzoo.arguments import one_of, whole_number
 from convzoo.inspect import matplotlib_graph
 from convzoo.inspect.dot import dot_text
 from convzoo.inspect.formats import SUFFIXES, drawing_file
@@ -156,10 +156,7 @@ def plot_model(
     """
     one_of("level", level, LEVELS)
     one_of("rankdir", rankdir, RANKDIRS)
-    require(
-        isinstance(dpi, int) and not isinstance(dpi, bool) and dpi >= 1,
-        f"dpi must be a whole number of at least 1, found {dpi!r}.",
-    )
+    whole_number("dpi", dpi)
     if to_file is not None:
         drawing_file(to_file)
     graph = model_graph(model, level)

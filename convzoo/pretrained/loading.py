@@ -30,7 +30,7 @@ from convzoo.pretrained.maps import libraries
 from convzoo.pretrained.maps.places import Place, same
 from convzoo.pretrained.readers.content import Array, Stored, UnreadableError
 from convzoo.pretrained.record import LicenceWarning
-from convzoo.pretrained.records import Record, find, listed, names_weights
+from convzoo.pretrained.records import Record, find_for, listed, names_weights
 
 LAYOUTS = ("convzoo", *libraries.TORCH)
 
@@ -42,7 +42,7 @@ class LoadReport(NamedTuple):
     format: str  # such as "safetensors" or "PyTorch"
     filled: tuple[str, ...]  # variables of the model that got a value
     kept: tuple[str, ...]  # variables left as they were, by ``skip_head``
-    unused: tuple[str, ...]  # arrays of a head that the model lacks or keeps
+    unused: tuple[str, ...]  # arrays of a head that the model lacks or keeps; counters
     adapted: tuple[str, ...]  # first kernels changed to another number of channels
 
 
@@ -62,9 +62,10 @@ def load_weights(
     normalisation into the neighbouring weights, exactly.
 
     Everything is checked before the first value is assigned: every variable is filled
-    exactly once; arrays left over belong to a head that the model lacks; shapes fit;
-    values are finite floats; and the network is the one the weights were made for, by
-    the layers' settings where the file tells them, else by its names and shapes.
+    exactly once; arrays left over belong to a head that the model lacks, or count
+    PyTorch's batches; shapes fit; values are finite floats; and the network is the one
+    the weights were made for, by the layers' settings where the file tells them, else
+    by its names and shapes.
     A model whose first convolution reads another number of channels gets an adapted
     kernel, see `adapt_channels`.
 
@@ -267,14 +268,7 @@ def _chosen(
     word = isinstance(source, str) and path.name == source and not path.suffix
     is_file = files.exists(path) or not word
     if origin is not None and (names_weights(origin.builder, source) or not is_file):
-        return find(
-            origin.builder,
-            str(source),
-            origin.variant,
-            origin.options,
-            include_top=origin.include_top,
-            input_shape=origin.input_shape,
-        )
+        return find_for(origin, str(source))
     if is_file:
         return path
     raise ValueError(

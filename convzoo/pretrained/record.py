@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from convzoo.arguments import whole_number
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -130,10 +132,7 @@ class Record:
         Raises:
             ValueError: If the shape is another, or the rows are no probabilities.
         """
-        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-            raise ValueError(
-                f"top must be a whole number of at least 1, found {top!r}."
-            )
+        whole_number("top", top)
         import numpy as np  # noqa: PLC0415 (a tenth of a second that lists need not wait)
 
         rows = _probabilities(predictions, self.classes)

@@ -266,6 +266,22 @@ def _check_shape(shape: Any) -> None:
     )
 
 
+def find_for(origin: Any, name: str) -> Record:
+    """Return the record that a name means for a model, by its ``origin``.
+
+    Raises:
+        ValueError: If there are no such weights; the message lists those that exist.
+    """
+    return find(
+        origin.builder,
+        name,
+        origin.variant,
+        origin.options,
+        include_top=origin.include_top,
+        input_shape=origin.input_shape,
+    )
+
+
 def _is_variant(record: Record, variant: str | None) -> bool:
     return variant in (None, *record.variants)
 
