@@ -35,7 +35,7 @@ ALLOWED = {
     "pretrained": {"arguments", "catalog", "anatomy", "deferred", "layers"},
     "models": {"blocks", "pretrained", *GROUND},
     "terminal": {"pretrained", "catalog"},
-    "inspect": {"terminal", "models", "pretrained", *GROUND},
+    "inspect": {"blocks", "terminal", "models", "pretrained", *GROUND},
     "prediction": {"models", "pretrained", *GROUND},
     "evaluation": {"prediction", "models", "pretrained", *GROUND},
     "commands": {"evaluation", "prediction", "pretrained", "terminal", *GROUND},

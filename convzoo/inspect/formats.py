@@ -22,3 +22,16 @@ def drawing_file(path: str | os.PathLike[str]) -> Path:
             f"found {found}."
         )
     return file
+
+
+def write(file: Path, content: bytes) -> None:
+    """Write beside the file and rename, so that no half-written file is ever seen."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            f"The file {str(file)!r} cannot be written: {error.strerror or error}."
+        ) from error

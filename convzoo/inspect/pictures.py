@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
-import matplotlib.style
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -22,15 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convzoo import calls
-from convzoo.arguments import one_of, require
+from convzoo.arguments import require
 from convzoo.deferred import awaits
 from convzoo.inspect import dot
 from convzoo.inspect.features import known_layer
 from convzoo.inspect.operations import kind, operation
-from convzoo.inspect.plot import _write
+from convzoo.inspect.picture import Picture, style
 from convzoo.pretrained.images import ImageError, OneImage, load_image, split
 
-_KINDS = ("svg", "png", "pdf")
 _TRAINING, _VALIDATION = "#2f6db5", dot.SKIP
 _HEAT = "turbo"
 _SHARES = "Blues"
@@ -38,43 +32,6 @@ _TILES = 16  # in a row or column of filters
 _GAP = (0.79, 0.87, 0.97)  # between filters: a tint that no grey one has
 _LETTER = 0.65  # width of a letter, in font sizes
 _NUMBERED = 20  # classes up to which a confusion matrix shows its numbers
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A matplotlib figure that shows itself in Jupyter and saves itself to a file."""
-
-    figure: Figure
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file, whole or not at all.
-
-        Args:
-            path: A file name that ends in .svg, .png or .pdf.
-
-        Raises:
-            ValueError: If the suffix is another one.
-            OSError: If the file cannot be written.
-        """
-        file = Path(path)
-        one_of("suffix", file.suffix.lower(), [f".{kind}" for kind in _KINDS])
-        _write(file, self.render(file.suffix.lower()[1:]))
-
-    def render(self, kind: str) -> bytes:
-        """Return the picture as the content of an svg, png or pdf file.
-
-        Raises:
-            ValueError: If ``kind`` is another word.
-        """
-        one_of("kind", kind, _KINDS)
-        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        content = io.BytesIO()
-        with _style():
-            self.figure.savefig(content, format=kind, metadata=dates.get(kind))
-        return content.getvalue()
-
-    def _repr_svg_(self) -> str:
-        return self.render("svg").decode()
 
 
 def overlay(
@@ -165,7 +122,7 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
     )
     what = net.calls[name].layer
     tiles, shown = _tiles(_in_order(what, keras.ops.convert_to_numpy(variable)))
-    with _style():
+    with style():
         height, width = tiles.shape[:2]
         inches = 6 / max(height, width)
         lines = [f"{name}: {operation(what)}", *shown]
@@ -198,7 +155,7 @@ def plot_history(history: Any) -> Picture:
     """
     curves = _curves(getattr(history, "history", history))
     names = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
-    with _style():
+    with style():
         figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
         for place, name in enumerate(names, 1):
             axes = figure.add_subplot(1, len(names), place)
@@ -238,7 +195,7 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     right = counts.trace() / max(counts.sum(), 1)
-    with _style():
+    with style():
         side = min(max(4.2, 1.8 + 0.45 * classes), 12)
         figure, axes = _axes(side, side)
         axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, interpolation="nearest")
@@ -258,11 +215,6 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
         if classes <= _NUMBERED:
             _draw_numbers(axes, counts, shares)
     return Picture(figure)
-
-
-def _style() -> AbstractContextManager[None]:
-    """The user's own settings of matplotlib do not change the house's pictures."""
-    return matplotlib.style.context(["default", {"svg.hashsalt": "convzoo"}])
 
 
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:

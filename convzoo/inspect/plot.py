@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import graphviz
@@ -16,7 +15,7 @@ import keras
 from convzoo.arguments import one_of, whole_number
 from convzoo.inspect import matplotlib_graph
 from convzoo.inspect.dot import dot_text
-from convzoo.inspect.formats import SUFFIXES, drawing_file
+from convzoo.inspect.formats import SUFFIXES, drawing_file, write
 from convzoo.inspect.graph import LEVELS, Graph, model_graph
 
 Level = Literal["stage", "block", "layer"]
@@ -65,7 +64,7 @@ class Figure:
             OSError: If the file cannot be written.
         """
         file = drawing_file(path)
-        _write(file, self.render(file.suffix.lower()[1:]))
+        write(file, self.render(file.suffix.lower()[1:]))
 
     def render(self, kind: str) -> bytes:
         """Return the diagram as the content of an svg, png, pdf or dot file.
@@ -172,16 +171,3 @@ def _has_dot() -> bool:
 
 def _has_pygraphviz() -> bool:
     return importlib.util.find_spec("pygraphviz") is not None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write beside the file and rename, so that no half-written file is ever seen."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(file)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            f"The file {str(file)!r} cannot be written: {error.strerror or error}."
-        ) from error
