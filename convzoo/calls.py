@@ -141,6 +141,7 @@ def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
 def _config(model: Any) -> dict[str, Any]:
     try:
         config: dict[str, Any] = model.get_config()
+    # Keras' own NotImplementedError: a layer's constructor has arguments to tell.
     except NotImplementedError as error:
         # Keras explains over many lines, of which the first paragraph tells the layer.
         reason = " ".join(str(error).split("Example:")[0].split())

@@ -23,7 +23,6 @@ from convzoo.prediction import (
     built,
     chosen_record,
     folder_files,
-    is_file,
     is_folder,
     of_model,
     refuse_fresh_head,
@@ -31,7 +30,7 @@ from convzoo.prediction import (
 )
 from convzoo.pretrained.images import ImageError, prepare
 from convzoo.pretrained.readers import tensorflow_checkpoint
-from convzoo.pretrained.records import Record, find, list_weights, listed
+from convzoo.pretrained.records import Record, find, is_file, list_weights, listed
 
 if TYPE_CHECKING:
     import keras

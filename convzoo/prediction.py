@@ -22,14 +22,13 @@ from convzoo.pretrained.images import (
     prepare,
     split,
 )
-from convzoo.pretrained.readers import tensorflow_checkpoint
 from convzoo.pretrained.records import (
     Prediction,
     Record,
     find,
+    is_file,
     list_weights,
     models_with_weights,
-    names_weights,
 )
 
 if TYPE_CHECKING:
@@ -316,16 +315,6 @@ def chosen_record(model: str, weights: str | None, variant: str | None) -> Recor
             ".preprocess and .decode."
         )
     return find(model, weights, variant)
-
-
-def is_file(model: str, weights: str | os.PathLike[str] | None) -> bool:
-    """Tell whether a builder takes these weights for the path of a file."""
-    if weights is None or names_weights(model, weights):
-        return False
-    path = Path(weights).expanduser()
-    if not isinstance(weights, str) or path.suffix or path.is_file():
-        return True
-    return tensorflow_checkpoint.prefix_of(path) is not None
 
 
 def _is_one_image(images: Images) -> bool:

@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 import pytest
+from bound import BOUND
 from loopback import (
     Loopback,
     body,
@@ -24,10 +25,11 @@ from loopback import (
     status,
     truncated,
 )
-from test_cli import permissions_bind
 
-from convzoo.pretrained import cache
+from convzoo.pretrained import cache, download
 from convzoo.pretrained.cache import DownloadError, fetch
+
+pytestmark = pytest.mark.usefixtures("home")
 
 CONTENT = bytes(range(256)) * 400
 OTHER = CONTENT[::-1]
@@ -53,25 +55,6 @@ HASHLESS = FILE._replace(hash=None)
 SILENT, FALLS_SILENT = hang(), hang(CONTENT)
 
 
-@pytest.fixture
-def server(monkeypatch):
-    with Loopback() as loopback:
-        monkeypatch.setenv("CONVZOO_MIRROR", loopback.url)
-        yield loopback
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """Give an empty cache, an empty home folder and no time to lose."""
-    for name in list(os.environ):
-        if re.search(r"proxy|^HF_|^TORCH_HOME|^XDG_|^KERAS_HOME|^CONVZOO_", name, re.I):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("CONVZOO_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "PAUSES", (0.0, 0.0, 0.0))
-    return tmp_path / "cache"
-
-
 def refused(file=FILE, **arguments):
     with pytest.raises(DownloadError) as caught:
         fetch(file, **arguments)
@@ -83,7 +66,7 @@ def refused(file=FILE, **arguments):
 
 def hurry(monkeypatch, fault):
     if fault in {SILENT, FALLS_SILENT}:
-        monkeypatch.setattr(cache, "READ_TIMEOUT", 0.2)
+        monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
 
 
 def leftovers(home):
@@ -321,21 +304,20 @@ class TestProcesses:
         assert fetch(FILE).read_bytes() == CONTENT
 
     def test_a_read_only_cache(self, server, home):
-        bound = permissions_bind()
         server.serve(PATH, body(CONTENT))
         home.mkdir(mode=0o555)
         try:
-            code, _, errors = finish(start(before=bound))
+            code, _, errors = finish(start(before=BOUND))
             assert code == 1
             told = f"DownloadError: {home / FILE.file} cannot be written (Permission"
             assert told in errors.splitlines()[-1]
             home.chmod(0o755)
             (home / FILE.file).write_bytes(CONTENT)
             home.chmod(0o555)
-            assert finish(start(before=bound)) == (0, str(home / FILE.file), "")
+            assert finish(start(before=BOUND)) == (0, str(home / FILE.file), "")
             assert [path.name for path in home.iterdir()] == [FILE.file]
             (home / FILE.file).chmod(0)
-            code, _, errors = finish(start(before=bound))
+            code, _, errors = finish(start(before=BOUND))
             assert "cannot be read (Permission denied)" in errors.splitlines()[-1]
         finally:
             home.chmod(0o755)

@@ -1,20 +1,21 @@
 import json
 import os
-import re
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopback import Loopback, body
+from loopback import body
 from safetensors.numpy import load_file
 from test_cli import one_line
 
 import convzoo
 from convzoo.commands import weights as weights_module
 from convzoo.commands.weights import weights
-from convzoo.pretrained import cache, loading
+from convzoo.pretrained import loading
 from convzoo.pretrained.record import shipped_folder
 from convzoo.pretrained.records import RECORDS
+
+pytestmark = pytest.mark.usefixtures("home")
 
 # The smallest file that is published, without a hash; so any bytes will do.
 SMALL = ("mobilenet", "imagenet", "--option", "alpha=0.25", "--size", "128", "--no-top")
@@ -23,23 +24,6 @@ SMALL_PATH = f"/tensorflow/keras-applications/mobilenet/{FILE}"
 CONTENT = bytes(range(256)) * 1000
 TIMM = ("mobilenet", "imagenet/timm-ra4_e3600_r224_in1k")
 TIMM_PATH = "/timm/mobilenetv1_{}.ra4_e3600_r224_in1k/resolve/main/model.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    for name in list(os.environ):
-        if re.search(r"proxy|^HF_|^TORCH_HOME|^XDG_|^KERAS_HOME|^CONVZOO_", name, re.I):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("CONVZOO_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def server(monkeypatch):
-    with Loopback() as loopback:
-        monkeypatch.setenv("CONVZOO_MIRROR", loopback.url)
-        yield loopback
 
 
 def run(*arguments):
@@ -142,8 +126,7 @@ class TestDownload:
         assert result.stderr.count("\n") == 1
         assert "HTTP status 404" in result.stderr
 
-    def test_what_is_wrong_is_one_line(self, server, monkeypatch, home):
-        monkeypatch.setattr(cache, "PAUSES", (0.0, 0.0, 0.0))
+    def test_what_is_wrong_is_one_line(self, server, home):
         server.serve("/models/resnet18-f37072fd.pth", body(CONTENT))
         result = run("download", "resnet18", "imagenet")
         assert result.exit_code == 1

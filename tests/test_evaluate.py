@@ -24,9 +24,9 @@ from convzoo.evaluation import (
     summed_up,
     verdicts,
 )
-from convzoo.prediction import Classifier, is_file
+from convzoo.prediction import Classifier
 from convzoo.pretrained.images import ImageError
-from convzoo.pretrained.records import find
+from convzoo.pretrained.records import find, is_file
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "images"
 LENET = find("lenet", "mnist")

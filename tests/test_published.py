@@ -3,15 +3,12 @@
 Keras publishes no hash for MobileNet's files, so that any file can stand for one.
 """
 
-import os
-import re
-
 import keras
 import numpy as np
 import pytest
 from calibrated import calibrate, difference, outputs, randomize
 from drawn import pictures
-from loopback import Loopback, body
+from loopback import body
 from test_parity import save_legacy
 
 from convzoo import list_weights, load_weights, mobilenet, resnet50, weights_info
@@ -21,18 +18,6 @@ from convzoo.pretrained.record import LicenceWarning, Record
 FOLDER = "/tensorflow/keras-applications/mobilenet"
 SIDE, ALPHA = 128, 0.25
 ROUNDING = 1e-4  # of probabilities in single precision; test_parity compares in double
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    for name in list(os.environ):
-        if re.search(r"proxy|^XDG_|^KERAS_HOME|^CONVZOO_", name, re.I):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("CONVZOO_HOME", str(tmp_path / "cache"))
-    with Loopback() as loopback:
-        monkeypatch.setenv("CONVZOO_MIRROR", loopback.url)
-        yield loopback
 
 
 def reference(include_top):

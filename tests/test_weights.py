@@ -22,7 +22,7 @@ import convzoo
 from convzoo import lenet, load_weights, save_weights
 from convzoo.models.plan import Origin
 from convzoo.pretrained import files
-from convzoo.pretrained.loading import adapt_channels
+from convzoo.pretrained.matching import adapt_channels
 
 
 @pytest.mark.parametrize("name", FORMATS)

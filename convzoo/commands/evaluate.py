@@ -75,8 +75,8 @@ def evaluate_command(
 
     FOLDER holds a folder of images for each class, named by its WordNet id or label.
     """
-    from convzoo import evaluation, prediction  # noqa: PLC0415
-    from convzoo.pretrained.records import models_with_weights  # noqa: PLC0415
+    from convzoo import evaluation  # noqa: PLC0415
+    from convzoo.pretrained.records import is_file, models_with_weights  # noqa: PLC0415
 
     if model is None:
         misuse(
@@ -85,7 +85,7 @@ def evaluate_command(
         )
     with reported():
         record = evaluation.record_of_classes(model, weights, variant)
-        from_file = prediction.is_file(model, weights)
+        from_file = is_file(model, weights)
         if not from_file:
             record = chosen(model, record.name, variant, options, size)
     given = parsed_for(model, options, ("weights", "variant", "input_shape"))

@@ -179,8 +179,7 @@ def convert_command(
 
     SOURCE is a file, or the name of published weights.
     """
-    from convzoo.prediction import is_file  # noqa: PLC0415
-    from convzoo.pretrained.records import find  # noqa: PLC0415
+    from convzoo.pretrained.records import find, is_file  # noqa: PLC0415
     from convzoo.terminal import quiet_keras  # noqa: PLC0415
 
     with reported():

@@ -10,15 +10,7 @@ import keras
 
 from convzoo.calls import Network, Shape, network
 
-# Weights that are multiplied with the map at every position.
-_MULTIPLIED = ("kernel", "depthwise_kernel", "pointwise_kernel", "prototypes")
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
-_KNOWN = (
-    *_TRANSPOSED,
+CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
@@ -26,8 +18,16 @@ _KNOWN = (
     keras.layers.DepthwiseConv2D,
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
-    keras.layers.Dense,
 )
+TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+# Weights that are multiplied with the map at every position.
+_MULTIPLIED = ("kernel", "depthwise_kernel", "pointwise_kernel", "prototypes")
+_KNOWN = (*CONVOLUTIONS, *TRANSPOSED, keras.layers.Dense)
 
 
 def macs(model: keras.Model) -> dict[str, int | None]:
@@ -99,7 +99,7 @@ def _call_macs(layer: Any, inputs: list[Shape], output: Shape) -> int | None:
     ours = type(layer).__module__.startswith("convzoo.")
     if not (ours or isinstance(layer, _KNOWN)):
         return None
-    shape = inputs[0] if isinstance(layer, _TRANSPOSED) else output
+    shape = inputs[0] if isinstance(layer, TRANSPOSED) else output
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     positions = 1
     for side in shape[2:] if first else shape[1:-1]:

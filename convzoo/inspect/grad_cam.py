@@ -69,7 +69,7 @@ def grad_cam(
 
     Raises:
         ImageError: If an image cannot be used.
-        NotImplementedError: If the Keras backend has no gradients.
+        RuntimeError: If the Keras backend has no gradients.
         TypeError: If ``model`` has no graph of layers.
         ValueError: If the model gives no scores of classes, ``class_index`` is out of
             range, or ``layer`` is unknown or gives no map that leads to the scores.
@@ -278,7 +278,7 @@ def _gradients(score: Callable[[list[Any]], Any], points: list[Any]) -> list[Any
             points = [point.requires_grad_() for point in points]
             found = torch.autograd.grad(score(points), points, materialize_grads=True)
     else:
-        raise NotImplementedError(
+        raise RuntimeError(
             f"grad_cam needs gradients, which the Keras backend {backend!r} does not "
             "give: set KERAS_BACKEND to tensorflow, jax or torch."
         )

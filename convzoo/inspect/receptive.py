@@ -16,28 +16,18 @@ import keras
 
 from convzoo.calls import Network, Shape, Tensor, network, step
 from convzoo.inspect import operations
+from convzoo.inspect.cost import CONVOLUTIONS, TRANSPOSED
 from convzoo.layers import MatchSize, PaddedShortcut, SparseConv2D, Subsampling
 
 Size: TypeAlias = tuple[int, ...] | Literal["all"] | None
 
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
 _UPSAMPLING = (
     keras.layers.UpSampling1D,
     keras.layers.UpSampling2D,
     keras.layers.UpSampling3D,
 )
 _SLIDING = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
+    *CONVOLUTIONS,
     keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
     keras.layers.MaxPooling3D,
@@ -290,8 +280,8 @@ def _windows(
     def pairs(value: Any) -> Any:
         return value if isinstance(value[0], (tuple, list)) else (value,)
 
-    if isinstance(layer, (*_SLIDING, *_TRANSPOSED)):
-        make = _growing if isinstance(layer, _TRANSPOSED) else _sliding
+    if isinstance(layer, (*_SLIDING, *TRANSPOSED)):
+        make = _growing if isinstance(layer, TRANSPOSED) else _sliding
         padding = getattr(layer, "padding", "valid")
         return tuple(
             make((kernel - 1) * dilation + 1, stride, padding, side, to)

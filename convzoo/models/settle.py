@@ -24,8 +24,14 @@ from convzoo.models.plan import (
 )
 from convzoo.pretrained import files
 from convzoo.pretrained.files import Checkpoint
-from convzoo.pretrained.loading import headless
-from convzoo.pretrained.records import Record, find, list_weights, names_weights
+from convzoo.pretrained.matching import headless
+from convzoo.pretrained.records import (
+    Record,
+    find,
+    is_file,
+    list_weights,
+    names_weights,
+)
 
 # Builders whose variants no name or shape of a weight tells apart.
 ALIKE = frozenset({"resnet50", "resnet101", "resnet152", "xception", "mobilenet"})
@@ -203,7 +209,7 @@ def _file(
         f"weights={str(weights)!r} is an address: download the file first.",
     )
     path = Path(weights).expanduser()
-    if isinstance(weights, str) and not path.suffix and not files.exists(path):
+    if not is_file(builder, weights):
         require(not path.is_dir(), f"weights={weights!r} is a folder, not a file.")
         one_of("weights", weights, list_weights(builder))
     checkpoint = files.read(path)

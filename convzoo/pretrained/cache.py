@@ -14,53 +14,33 @@ where the source publishes no hash or a weak one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from http.client import responses
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from convzoo import __version__
-
-if TYPE_CHECKING:
-    from requests import Response
+from convzoo.pretrained.download import (
+    CHUNK,
+    FaultError,
+    Hashes,
+    Published,
+    Wrong,
+    mismatch,
+    receive,
+    shown_url,
+    url_of,
+)
 
 PAUSES = (1.0, 2.0, 4.0)  # seconds before the second, third and fourth attempt
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 60.0  # seconds of silence
 DAY = 86_400.0  # seconds after which an unfinished file belongs to nobody
 
-_CHUNK = 1 << 16  # bytes
-# A size is published rounded; beyond this factor it is another file.
-_ABOUT = 4
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class Published(Protocol):
-    """What the cache knows of a file, such as a `Record`."""
-
-    @property
-    def url(self) -> str | None:
-        """Where it is published; None, such as of shipped weights, is refused."""
-
-    @property
-    def file(self) -> str:
-        """Name in the cache, unique over all files."""
-
-    @property
-    def hash(self) -> str | None:
-        """``sha256:``, ``sha256-prefix:``, ``sha1:`` or ``md5:`` and hex digits."""
-
-    @property
-    def bytes(self) -> int | None:
-        """Size, about."""
 
 
 class DownloadError(OSError):
@@ -88,14 +68,6 @@ class DownloadError(OSError):
         self.expected, self.found = expected, found
 
 
-class _FaultError(Exception):
-    """What came in the place of a file, and whether to try again."""
-
-    def __init__(self, found: str, expected: str = "", again: bool = False) -> None:
-        super().__init__(found)
-        self.found, self.expected, self.again = found, expected, again
-
-
 class _Stamp(NamedTuple):
     """What is remembered of a verified file."""
 
@@ -118,27 +90,6 @@ def folder() -> Path:
     from platformdirs import user_cache_dir  # noqa: PLC0415
 
     return Path(user_cache_dir("convzoo"))
-
-
-def url_of(published: Published) -> str:
-    """Return the url that is asked for the file: the published one, or its mirror.
-
-    Raises:
-        ValueError: If there is none, or ``CONVZOO_MIRROR`` is no http or https url.
-    """
-    if published.url is None:
-        raise ValueError(f"{published.file} has no url: it cannot be downloaded.")
-    mirror = os.environ.get("CONVZOO_MIRROR")
-    if not mirror:
-        return published.url
-    base, url = urlsplit(mirror), urlsplit(published.url)
-    if base.scheme not in {"http", "https"} or not base.netloc:
-        raise ValueError(
-            "CONVZOO_MIRROR must be a base url that begins with http:// or https://, "
-            f"found {mirror!r}."
-        )
-    path = base.path.rstrip("/") + url.path
-    return urlunsplit((base.scheme, base.netloc, path, url.query, ""))
 
 
 def cached(published: Published) -> Path | None:
@@ -170,8 +121,8 @@ def fetch(published: Published, *, force: bool = False) -> Path:
     if offline not in {"", "0"}:
         raise _error(
             f"{published.file} is not in the cache, and CONVZOO_OFFLINE={offline} "
-            f"forbids its download: unset it, or place the file of {_shown(published)} "
-            f"as {path}.",
+            "forbids its download: unset it, or place the file of "
+            f"{shown_url(published)} as {path}.",
             published,
             path,
         )
@@ -267,23 +218,23 @@ def _check(
         now = (_place(path), stat.st_size, stat.st_mtime_ns, published.hash)
         if not full and stamp and stamp[:4] == now:
             return
-        hashes = _Hashes(expected)
+        hashes = Hashes(expected)
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
+            while chunk := file.read(CHUNK):
                 hashes.update(chunk)
     except OSError as error:
         raise _error(
             f"{path} cannot be read ({error.strerror or error}): give permission, or "
-            f"place the file of {_shown(published)} there by hand.",
+            f"place the file of {shown_url(published)} there by hand.",
             published,
             path,
         ) from error
-    if wrong := _mismatch(published, hashes, stat.st_size):
+    if wrong := mismatch(published, hashes, stat.st_size):
         raise _error(
             f"{path} is not the published file: expected {wrong.expected}, found "
             f"{wrong.found}; delete it, let `convzoo weights download MODEL NAME "
-            f"--force` replace it, or place the file of {_shown(published)} there by "
-            f"hand{_unless_changed(published)}.",
+            f"--force` replace it, or place the file of {shown_url(published)} there "
+            f"by hand{_unless_changed(published)}.",
             published,
             path,
             wrong,
@@ -306,57 +257,6 @@ def _unless_changed(published: Published) -> str:
         f", or delete {_sidecar(published)}, which recorded that hash, if the source "
         "has changed the file"
     )
-
-
-class _Hashes:
-    """The SHA-256 of a file and, if another hash is expected, that one."""
-
-    def __init__(self, expected: str | None) -> None:
-        self.expected = expected
-        kind, _, self._digits = (expected or "sha256:").lower().partition(":")
-        self._kind = kind.removesuffix("-prefix")
-        self._whole = self._kind == kind
-        self._sha256 = hashlib.sha256()
-        self._other = (
-            None
-            if self._kind == "sha256"
-            else hashlib.new(self._kind, usedforsecurity=False)
-        )
-
-    def update(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
-        if self._other:
-            self._other.update(chunk)
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def found(self) -> str:
-        """In the form of what is expected."""
-        return f"{self._kind}:{(self._other or self._sha256).hexdigest()}"
-
-    @property
-    def match(self) -> bool:
-        digits = self.found.removeprefix(f"{self._kind}:")
-        return digits == self._digits or (
-            not self._whole and digits.startswith(self._digits)
-        )
-
-
-class _Wrong(NamedTuple):
-    expected: str
-    found: str
-
-
-def _mismatch(published: Published, hashes: _Hashes, size: int) -> _Wrong | None:
-    if hashes.expected:
-        return None if hashes.match else _Wrong(hashes.expected, hashes.found)
-    # Without a hash, at least the page of a captive portal is not recorded.
-    if published.bytes and size * _ABOUT < published.bytes:
-        return _Wrong(f"about {published.bytes} bytes", f"{size} bytes")
-    return None
 
 
 def _sidecar(published: Published) -> Path:
@@ -407,6 +307,7 @@ def _locked(published: Published, path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    # filelock's own NotImplementedError: a file system without locks.
     except (OSError, NotImplementedError) as error:
         raise _unwritable(published, path, error) from error
     try:
@@ -422,17 +323,17 @@ def _download(published: Published, path: Path) -> None:
     for pause in (*PAUSES, None):
         try:
             with _replacing(path) as part:
-                hashes = _receive(published, url, part)
+                hashes = receive(published, url, part, _expected(published))
                 stat = part.stat()
-                if wrong := _mismatch(published, hashes, stat.st_size):
+                if wrong := mismatch(published, hashes, stat.st_size):
                     mismatches += 1
-                    raise _FaultError(wrong.found, wrong.expected, mismatches < 2)
-        except _FaultError as fault:
+                    raise FaultError(wrong.found, wrong.expected, mismatches < 2)
+        except FaultError as fault:
             if pause is None or not fault.again:
-                wrong = _Wrong(fault.expected or "the file", fault.found)
+                wrong = Wrong(fault.expected or "the file", fault.found)
                 raise _error(
                     f"{published.file} could not be downloaded from "
-                    f"{_shown(published)}: expected {wrong.expected}, found "
+                    f"{shown_url(published)}: expected {wrong.expected}, found "
                     f"{wrong.found}; try again later, or place the file by hand as "
                     f"{path}{_unless_changed(published)}.",
                     published,
@@ -457,103 +358,11 @@ def _sweep(path: Path) -> None:
                 part.unlink()
 
 
-def _receive(published: Published, url: str, part: Path) -> _Hashes:
-    """Download into a new file and return the hashes of what came.
-
-    Raises:
-        _FaultError: If the network fails.
-        OSError: If the disk does.
-    """
-    from pooch import HTTPDownloader  # noqa: PLC0415
-    from requests import RequestException  # noqa: PLC0415
-    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    def remember(response: Response, **_: object) -> None:
-        # pooch leaves the connection of a failed download to the garbage collector.
-        opened.callback(response.close)
-
-    download = HTTPDownloader(
-        chunk_size=_CHUNK,
-        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-        # What is compressed on its way could be larger than it claims.
-        headers={"Accept-Encoding": "identity", "User-Agent": f"convzoo/{__version__}"},
-        hooks={"response": remember},
-    )
-    bar = tqdm(
-        desc=published.file,
-        total=published.bytes,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=sys.stderr is None or not sys.stderr.isatty(),
-    )
-    with part.open("xb") as file, bar, ExitStack() as opened:
-        sink = _Sink(published, file, bar.update)
-        try:
-            download(url, sink, None)
-        except (RequestException, HTTPError, ValueError) as error:
-            raise _fault(error) from error
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut could leave a hole under a good stamp
-    return sink.hashes
-
-
-class _Sink:
-    """A file that is hashed, limited and shown while pooch writes it."""
-
-    def __init__(
-        self, published: Published, file: BinaryIO, shown: Callable[[int], object]
-    ) -> None:
-        self.hashes = _Hashes(_expected(published))
-        self._file, self._shown = file, shown
-        self._limit, self._size = published.bytes and published.bytes * _ABOUT, 0
-
-    def write(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._limit and self._size > self._limit:
-            about = f"about {self._limit // _ABOUT} bytes"
-            raise _FaultError(f"more than {self._limit} bytes", about)
-        self._file.write(chunk)
-        self.hashes.update(chunk)
-        self._shown(len(chunk))
-
-    def flush(self) -> None:
-        """Nothing: pooch asks for it after every chunk."""
-
-
-def _fault(error: Exception) -> _FaultError:
-    """Tell in a few words what failed, and whether it may pass."""
-    from requests import exceptions  # noqa: PLC0415
-
-    if isinstance(error, exceptions.HTTPError) and error.response is not None:
-        status = error.response.status_code
-        again = status >= 500 or status in {408, 429}
-        # The server's own words could hold anything.
-        known = responses.get(status, "unknown")
-        return _FaultError(f"HTTP status {status} ({known})", again=again)
-    passing = (
-        exceptions.ConnectionError,
-        exceptions.Timeout,
-        exceptions.ChunkedEncodingError,
-    )
-    again = isinstance(error, passing)
-    while inner := _inner(error):
-        error = inner
-    return _FaultError(str(error).rstrip(".") or type(error).__name__, again=again)
-
-
-def _inner(error: Exception) -> Exception | None:
-    """Return the error that requests or urllib3 wrapped into this one."""
-    candidates = (getattr(error, "reason", None), *error.args)
-    return next((one for one in candidates if isinstance(one, Exception)), None)
-
-
 def _unwritable(published: Published, path: Path, error: Exception) -> DownloadError:
     reason = getattr(error, "strerror", None) or error
     return _error(
         f"{path} cannot be written ({reason}): make room or give permission there, set "
-        f"CONVZOO_HOME to another folder, or place the file of {_shown(published)} "
+        f"CONVZOO_HOME to another folder, or place the file of {shown_url(published)} "
         "there by hand.",
         published,
         path,
@@ -561,15 +370,9 @@ def _unwritable(published: Published, path: Path, error: Exception) -> DownloadE
 
 
 def _error(
-    message: str, published: Published, path: Path, wrong: _Wrong | None = None
+    message: str, published: Published, path: Path, wrong: Wrong | None = None
 ) -> DownloadError:
     expected, found = wrong or (published.hash, "")
     return DownloadError(
-        message, url=_shown(published), path=path, expected=expected, found=found
+        message, url=shown_url(published), path=path, expected=expected, found=found
     )
-
-
-def _shown(published: Published) -> str:
-    """Return the url without a password that a mirror's may hold."""
-    url = urlsplit(url_of(published))
-    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import numbers
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "Prediction",
     "Record",
     "find",
+    "is_file",
     "list_weights",
     "listed",
     "models_with_weights",
@@ -139,6 +141,19 @@ def names_weights(model: str, text: object) -> bool:
         return True
     sets = {_data_set(record.name) for record in RECORDS}
     return _data_set(text) in sets and Path(text).suffix.lower() not in _SUFFIXES
+
+
+def is_file(model: str, weights: str | os.PathLike[str] | None) -> bool:
+    """Tell whether a builder takes these weights for the path of a file."""
+    if weights is None or names_weights(model, weights):
+        return False
+    path = Path(weights).expanduser()
+    if not isinstance(weights, str) or path.suffix or path.is_file():
+        return True
+    # Here, because it imports NumPy, for which no list of names should wait.
+    from convzoo.pretrained.readers import tensorflow_checkpoint  # noqa: PLC0415
+
+    return tensorflow_checkpoint.prefix_of(path) is not None
 
 
 def _data_set(name: str) -> str:
