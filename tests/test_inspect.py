@@ -1,7 +1,6 @@
 """Diagrams: what stands in their boxes, how they are drawn, and how they fail."""
 
 import io
-import subprocess
 import sys
 
 import keras
@@ -12,7 +11,6 @@ from keras import layers
 from PIL import Image
 from structure import skeleton
 
-import convzoo
 from convzoo.inspect.cost import macs
 from convzoo.inspect.graph import model_graph
 from convzoo.inspect.plot import plot_model
@@ -40,7 +38,12 @@ def test_a_block_is_a_box_and_equal_ones_are_one():
         ("head", 1),
     ]
     assert nodes[1].lines == ("3x3 conv 8, BN, ReLU",)
-    assert nodes[2].lines == ("3x3 conv 8, ReLU6", "3x3 conv 8", "add")
+    assert nodes[2].lines == (
+        "3x3 conv 8, ReLU6",
+        "3x3 conv 8",
+        "shortcut: identity",
+        "add",
+    )
     assert nodes[3].lines == ("global average pool", "dense 10, softmax")
 
 
@@ -155,11 +158,6 @@ def test_shapes_stand_where_they_change():
     assert "conv3_block2..4" not in labelled
 
 
-def test_every_builder_has_a_small_diagram():
-    for name in convzoo.list_models():
-        assert len(model_graph(skeleton(name)).nodes) < 40, name
-
-
 def test_a_block_that_another_interrupts_falls_into_layers():
     image = keras.Input((4,), name="image")
     first = layers.Dense(4, name="a1_first")(image)
@@ -169,7 +167,7 @@ def test_a_block_that_another_interrupts_falls_into_layers():
     assert [node.name for node in graph.nodes] == [
         "image",
         "a1_first",
-        "b1_dense",
+        "b1",
         "a1_last",
     ]
     assert [(e.source, e.target) for e in graph.edges if e.skip] == [(1, 3)]
@@ -182,17 +180,6 @@ def test_same_model_same_bytes():
     first, second = plot_model(skeleton("googlenet")), plot_model(skeleton("googlenet"))
     assert first.dot == second.dot
     assert "0x" not in first.dot
-
-
-def test_dot_is_the_same_in_every_process():
-    code = (
-        "import sys, convzoo\n"
-        "from convzoo.deferred import without_weights\n"
-        "with without_weights():\n    model = convzoo.unet()\n"
-        "sys.stdout.buffer.write(convzoo.plot_model(model).dot.encode())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert done.stdout.decode() == plot_model(skeleton("unet")).dot
 
 
 def test_options_of_the_diagram():
@@ -235,18 +222,6 @@ def test_dot_file(tmp_path):
     assert "<svg" in figure._repr_svg_()
     figure.save(tmp_path / "model.dot")
     assert (tmp_path / "model.dot").read_text("utf-8") == figure.dot
-
-
-@pytest.mark.parametrize("plain", [False, True])
-def test_resnet50_fits_a_screen(plain, request):
-    if plain:
-        request.getfixturevalue("bare")
-    model = skeleton("resnet50")
-    with Image.open(io.BytesIO(plot_model(model).render("png"))) as image:
-        size = image.size
-    assert max(size) < 3000
-    with Image.open(io.BytesIO(plot_model(model, dpi=48).render("png"))) as image:
-        assert image.size[1] == pytest.approx(size[1] / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("rankdir", ["TB", "BT", "LR", "RL"])

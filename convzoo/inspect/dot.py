@@ -8,12 +8,32 @@ from itertools import groupby
 import graphviz
 
 from convzoo.calls import Shape
-from convzoo.inspect.graph import Edge, Graph, Node
+from convzoo.inspect.graph import (
+    ADDED,
+    COPIED,
+    CROPPED,
+    SIDE_HEAD,
+    Edge,
+    Graph,
+    Node,
+)
 from convzoo.inspect.operations import KINDS, shape_text
 
 FONT = "Helvetica"
 TITLE_SIZE, TEXT_SIZE, LABEL_SIZE = 12, 11, 10  # points
 BORDER, SKIP, LABEL = "#5f6b76", "#8a5a00", "#37474f"
+_FRAME = 20  # points between a frame and its layers
+_WIDTH = 122  # points, the least of a layer in one
+_CHARACTER = 0.6  # breadth of one on average, in font sizes
+FRAME, FRAME_FILL = "#b0bec5", "#f6f8f9"
+# Style and colour of the edges that a legend explains.
+LINKS = {
+    "": ("solid", BORDER),
+    ADDED: ("dashed", SKIP),
+    COPIED: ("dashed", SKIP),
+    CROPPED: ("dashed", SKIP),
+    SIDE_HEAD: ("dotted", "#6a3d9a"),
+}
 
 
 def title_of(node: Node) -> str:
@@ -31,9 +51,28 @@ def lines_of(node: Node, *, show_shapes: bool, show_layer_names: bool) -> list[s
     return lines
 
 
-def legend_of(graph: Graph) -> list[str]:
+def kinds_of(graph: Graph) -> list[str]:
     """Return the kinds of operations that a graph has, in the order of the data."""
     return list(dict.fromkeys(node.kind for node in graph.nodes))
+
+
+def link_of(edge: Edge) -> str:
+    """Return what an edge is in the legend, "" for the data's usual way."""
+    return edge.link or (COPIED if edge.skip else "")
+
+
+def links_of(graph: Graph) -> list[str]:
+    """Return the kinds of edges that a legend explains, in the order of `LINKS`."""
+    found = {link_of(edge) for edge in graph.edges}
+    return [link for link in LINKS if link and link in found]
+
+
+def clusters_of(graph: Graph) -> list[tuple[str, list[int]]]:
+    """Return the nodes that stand in one frame, by index: the layers of a block."""
+    if graph.level != "layer":
+        return [(node.name, [index]) for index, node in enumerate(graph.nodes)]
+    numbered = groupby(enumerate(graph.nodes), lambda item: item[1].block)
+    return [(block, [index for index, _ in members]) for block, members in numbered]
 
 
 def dot_text(
@@ -53,8 +92,32 @@ def dot_text(
         rankdir: Direction of the data: "TB", "BT", "LR" or "RL".
         dpi: Pixels per inch of a raster image; None leaves it to Graphviz.
     """
+    dot = _digraph(graph, rankdir, dpi)
+    for number, (block, members) in enumerate(clusters_of(graph)):
+        clustered = len(members) > 1
+        box = graphviz.Digraph(name=f"cluster_{number}") if clustered else dot
+        if clustered:
+            box.attr(label=_escape(block), labeljust="l", color=FRAME)
+            box.attr(style="rounded,filled", fillcolor=FRAME_FILL, margin=str(_FRAME))
+            _make_room(box, block, graph, members[0])
+        for index in members:
+            node = graph.nodes[index]
+            lines = lines_of(
+                node, show_shapes=show_shapes, show_layer_names=show_layer_names
+            )
+            title = title_of(node) if show_layer_names else ""
+            box.node(f"n{index}", _label(title, lines), fillcolor=KINDS[node.kind])
+        if clustered:
+            dot.subgraph(box)
+    for edge in graph.edges:
+        dot.edge(f"n{edge.source}", f"n{edge.target}", **_edge(edge, show_shapes))
+    return str(dot.source)
+
+
+def _digraph(graph: Graph, rankdir: str, dpi: int | None) -> graphviz.Digraph:
+    """Return the style of a diagram, with its legend and nothing else."""
     tight = graph.level == "layer"
-    dot = graphviz.Digraph(
+    return graphviz.Digraph(
         name=graph.name,
         graph_attr={
             "rankdir": rankdir,
@@ -73,8 +136,10 @@ def dot_text(
             "fontname": FONT,
             "fontsize": str(TEXT_SIZE),
             "color": BORDER,
-            "margin": "0.1,0.03",
+            "margin": "0.1,0.04",
             "height": "0.25",
+            # Inside a frame also a shape beside an edge has room.
+            "width": f"{_WIDTH / 72:.1f}" if tight else "0.75",
         },
         edge_attr={
             "fontname": FONT,
@@ -84,32 +149,14 @@ def dot_text(
             "arrowsize": "0.7",
         },
     )
-    numbered = list(enumerate(graph.nodes))
-    for number, (block, row) in enumerate(
-        groupby(numbered, lambda item: item[1].block)
-    ):
-        members = list(row)
-        clustered = tight and len(members) > 1
-        box = graphviz.Digraph(name=f"cluster_{number}") if clustered else dot
-        if clustered:
-            box.attr(label=_escape(block), color="#b0bec5", style="rounded")
-            box.attr(labeljust="l")
-        for index, node in members:
-            lines = lines_of(
-                node, show_shapes=show_shapes, show_layer_names=show_layer_names
-            )
-            title = title_of(node) if show_layer_names else ""
-            box.node(f"n{index}", _label(title, lines), fillcolor=KINDS[node.kind])
-        if clustered:
-            dot.subgraph(box)
-    for edge in graph.edges:
-        dot.edge(f"n{edge.source}", f"n{edge.target}", **_edge(edge, show_shapes))
-    return str(dot.source)
 
 
 def _edge(edge: Edge, show_shapes: bool) -> dict[str, str]:
-    style = {"style": "dashed", "color": SKIP} if edge.skip else {}
-    return style | (_edge_label(edge.shape) if show_shapes and edge.label else {})
+    link = link_of(edge)
+    style, colour = LINKS[link]
+    # The data's usual way is kept straight.
+    drawn = {"style": style, "color": colour} if link else {"weight": "8"}
+    return drawn | (_edge_label(edge.shape) if show_shapes and edge.label else {})
 
 
 def _edge_label(shape: Shape) -> dict[str, str]:
@@ -127,12 +174,13 @@ def _legend(graph: Graph) -> str:
     cells = [
         f'<TD BGCOLOR="{KINDS[kind]}" BORDER="1" WIDTH="18"></TD>'
         f'<TD ALIGN="LEFT">{kind}</TD>'
-        for kind in legend_of(graph)
+        for kind in kinds_of(graph)
     ]
-    if any(edge.skip for edge in graph.edges):
+    for link in links_of(graph):
+        style, colour = LINKS[link]
+        line = "- - -" if style == "dashed" else ". . . ."
         cells.append(
-            f'<TD><FONT COLOR="{SKIP}">- - -</FONT></TD>'
-            '<TD ALIGN="LEFT">skip connection</TD>'
+            f'<TD><FONT COLOR="{colour}">{line}</FONT></TD><TD ALIGN="LEFT">{link}</TD>'
         )
     half = (len(cells) + 1) // 2
     rows = "".join(f"<TR>{''.join(cells[row::half])}</TR>" for row in range(half))
@@ -141,6 +189,29 @@ def _legend(graph: Graph) -> str:
 
 def _text(text: str) -> str:
     return html.escape(text, quote=False)
+
+
+def _make_room(box: graphviz.Digraph, title: str, graph: Graph, first: int) -> None:
+    """Widen a frame to the left, so that no edge to its first layer crosses its title.
+
+    Where other layers stand beside the first, the frame is wide enough.
+    """
+    heads = [
+        edge.target
+        for edge in graph.edges
+        if graph.nodes[edge.target].block == graph.nodes[first].block
+        and graph.nodes[edge.source].block != graph.nodes[first].block
+        and not edge.skip
+    ]
+    half = max(_WIDTH, _CHARACTER * TITLE_SIZE * len(graph.nodes[first].name)) / 2
+    missing = _CHARACTER * TEXT_SIZE * len(title) + 10 - half - _FRAME
+    if heads == [first] and missing > 0:
+        with box.subgraph() as row:
+            row.attr(rank="same")
+            width = f"{missing / 72:.2f}"
+            row.node(f"space{first}", label="", style="invis", width=width)
+            row.node(f"n{first}")
+        box.edge(f"space{first}", f"n{first}", style="invis")
 
 
 def _escape(text: str) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 
-from convzoo.anatomy import address
 from convzoo.arguments import one_of
-from convzoo.calls import Call, Network, Shape, Tensor, network, reachable
+from convzoo.calls import Network, Shape, Tensor, network, reachable
 from convzoo.inspect import operations
 from convzoo.inspect.lines import gist_of, lines_of, texts_of
-from convzoo.inspect.partition import Groups, acyclic
+from convzoo.inspect.partition import groups
 
 LEVELS = ("stage", "block", "layer")
+COPIED, CROPPED, ADDED = "skip connection", "copy and crop", "residual connection"
+SKIPS = (COPIED, CROPPED, ADDED)
+SIDE_HEAD = "side head"
 
 
 class Node(NamedTuple):
@@ -26,8 +28,8 @@ class Node(NamedTuple):
     lines: tuple[str, ...]  # what it does, abbreviated
     gist: tuple[str, ...]  # the same for a table: one line for each block
     operations: tuple[str, ...]  # what one of the row does, in full
-    calls: tuple[str, ...]  # of the whole row
-    block: str  # the block a layer stands in; else the box's own name
+    calls: tuple[str, ...]  # of the whole row, also of a layer that stands for several
+    block: str  # the block a layer stands in, of a row with its "x5"; else its name
     shape: Shape  # of the last map
     output: bool  # whether the model's output leaves here
 
@@ -40,6 +42,7 @@ class Edge(NamedTuple):
     shape: Shape
     label: bool  # whether the shape is news here
     skip: bool  # whether the data also take a longer way
+    link: str = ""  # one of `SKIPS`, `SIDE_HEAD`, or nothing to tell
 
 
 class Graph(NamedTuple):
@@ -51,68 +54,46 @@ class Graph(NamedTuple):
     edges: tuple[Edge, ...]
 
 
-def model_graph(model: keras.Model, level: str = "block") -> Graph:
+def model_graph(
+    model: keras.Model, level: str = "block", *, collapse: bool = True
+) -> Graph:
     """Gather a model's layers into boxes.
 
-    Names decide: a layer belongs to the stage and the block that its name states (see
-    `convzoo.anatomy`). A layer that Keras named itself (``conv2d_7``) is a box of its
-    own, together with the normalization and the activation that follow it. Equal boxes
-    in a row become one that says how many.
+    Names decide which box a layer belongs to, and where they say nothing the graph
+    does; see `convzoo.inspect.partition`. Equal boxes in a row become one that says how
+    many; of equal blocks in a row the layers of the first stand for all.
 
     Args:
         model: A functional or a built Sequential model.
         level: ``"stage"``, ``"block"`` or ``"layer"``.
+        collapse: Whether equal boxes in a row become one.
 
     Raises:
         ValueError: If ``level`` is another word.
         TypeError: If ``model`` has no graph of layers.
     """
     one_of("level", level, LEVELS)
-    return network_graph(network(model), model.name, level)
+    return network_graph(network(model), model.name, level, collapse=collapse)
 
 
-def network_graph(net: Network, name: str, level: str) -> Graph:
-    """Gather the calls of a network already read; see `model_graph`."""
-    blocks = _keys(net, "block")
-    if level == "layer":
-        groups: Groups = {call: (call,) for call in net.calls}
-    else:
-        groups = acyclic(net, blocks if level == "block" else _keys(net, "stage"))
-    nodes = [_node(net, *group, blocks, level) for group in groups.items()]
-    if level != "layer":
+def network_graph(
+    net: Network, name: str, level: str, *, collapse: bool | None = None
+) -> Graph:
+    """Gather the calls of a network already read; see `model_graph`.
+
+    Unless ``collapse`` says otherwise, equal boxes become one but layers do not.
+    """
+    blocks = groups(net, "block")
+    boxes = groups(net, "stage") if level == "stage" else blocks
+    block_of = {call: key.title for key, calls in blocks.items() for call in calls}
+    nodes = [
+        _node(net, key.title, calls, block_of, level) for key, calls in boxes.items()
+    ]
+    if level != "layer" if collapse is None else collapse:
         nodes = _collapse(net, nodes)
+    if level == "layer":
+        nodes = [layer for node in nodes for layer in _layers(net, node, block_of)]
     return Graph(name, level, tuple(nodes), _edges(net, nodes))
-
-
-def _keys(net: Network, level: str) -> dict[str, str]:
-    """Return the name of the box that each call belongs to."""
-    keys: dict[str, str] = {}
-    for name, call in net.calls.items():
-        auto = _named_by_keras(call)
-        sources = net.sources_of(name)
-        follows = operations.kind(call.layer) in operations.FOLLOWERS
-        if auto and follows and len(sources) == 1:
-            source = sources[0]
-            alone = len(net.readers[source]) == 1
-            keys[name] = keys[source] if alone else name
-        else:
-            keys[name] = name if auto else _stated(name, level)
-    return keys
-
-
-def _named_by_keras(call: Call) -> bool:
-    if "#" in call.name:
-        return True
-    stem = re.sub(r"_\d+$", "", call.name).replace("_", "")
-    return stem == type(call.layer).__name__.lower()
-
-
-def _stated(name: str, level: str) -> str:
-    try:
-        stage, block = address(name)
-    except ValueError:
-        return re.split(r"[^A-Za-z0-9]", name.lstrip("_"))[0] or name
-    return stage if level == "stage" else block
 
 
 def _node(
@@ -132,10 +113,15 @@ def _node(
         gist=gist,
         operations=texts_of(net, calls),
         calls=calls,
-        block=blocks[calls[0]] if level == "layer" else name,
-        shape=net.output_of(calls[-1]),
+        block=name,
+        shape=_shape(net, calls[-1]),
         output=any(call in made for call in calls),
     )
+
+
+def _shape(net: Network, call: str) -> Shape:
+    read = any(tensor.call == call for tensor in net.shapes)
+    return net.output_of(call) if read else tuple(net.calls[call].layer.output.shape)
 
 
 def _kind(layers: list[Any]) -> str:
@@ -157,20 +143,37 @@ def _collapse(net: Network, nodes: list[Node]) -> list[Node]:
 def _repeats(net: Network, first: Node, second: Node) -> bool:
     """Say whether the second box does to the first's output what the first did."""
     read = {tensor.call for tensor in _incoming(net, second)}
-    left = {
-        reader
-        for call in first.calls
-        for reader in net.readers[call]
-        if reader not in first.calls
-    }
-    return (
+    left = {reader for call in first.calls for reader in net.readers[call]}
+    return bool(
         first.operations == second.operations
         and not first.output
+        and read
         and read <= set(first.calls)
-        and left <= set(second.calls)
-        and _incoming_shapes(net, first) == _incoming_shapes(net, second)
-        and first.shape == second.shape
+        and left - set(first.calls) <= set(second.calls)
+        and _wiring(net, first) == _wiring(net, second)
+        and _grow_alike(_maps(net, first), _maps(net, second))
     )
+
+
+def _wiring(net: Network, node: Node) -> list[tuple[str, list[int | None]]]:
+    """Return what each layer of a box does, and by place whose output it reads."""
+    place = {call: index for index, call in enumerate(node.calls)}
+    calls = [net.calls[call] for call in node.calls]
+    return [
+        (operations.phrase(call.layer), [place.get(t.call) for t in call.sources])
+        for call in calls
+    ]
+
+
+def _maps(net: Network, node: Node) -> list[Shape]:
+    return [*(net.shapes[tensor] for tensor in _incoming(net, node)), node.shape]
+
+
+def _grow_alike(first: list[Shape], second: list[Shape]) -> bool:
+    """Say whether maps differ by one number of channels: none, in DenseNet a few."""
+    sides = [shape[:-1] for shape in first] == [shape[:-1] for shape in second]
+    pairs = zip(first, second, strict=True)
+    return sides and len({(b[-1] or 0) - (a[-1] or 0) for a, b in pairs}) == 1
 
 
 def _incoming(net: Network, node: Node) -> list[Tensor]:
@@ -181,10 +184,6 @@ def _incoming(net: Network, node: Node) -> list[Tensor]:
         for tensor in net.calls[call].sources
         if tensor.call not in inside
     ]
-
-
-def _incoming_shapes(net: Network, node: Node) -> list[Shape]:
-    return [net.shapes[tensor] for tensor in _incoming(net, node)]
 
 
 def _row(row: list[Node]) -> Node:
@@ -203,38 +202,115 @@ def _span(first: str, last: str) -> str:
         same += 1
     while same and (first[same - 1].isdigit() or same == len(last)):
         same -= 1
-    short = same > 0 and len(last) - same <= 3
+    short = 0 < same < len(first) and len(last) - same <= 3
     return f"{first}..{last[same:]}" if short else f"{first} .. {last}"
 
 
+def _layers(net: Network, node: Node, blocks: dict[str, str]) -> Iterator[Node]:
+    """Yield the layers of a block; of a row, those of the first block for all."""
+    size = len(node.calls) // node.repeats
+    if size == 1:
+        yield node
+        return
+    times = f"  x{node.repeats}" if node.repeats > 1 else ""
+    for place, name in enumerate(node.calls[:size]):
+        calls = node.calls[place::size]
+        layer = _node(net, name, calls[-1:], blocks, "layer")
+        yield layer._replace(calls=calls, block=node.name + times)
+
+
 def _edges(net: Network, nodes: list[Node]) -> tuple[Edge, ...]:
-    place = {call: index for index, node in enumerate(nodes) for call in node.calls}
-    found: dict[tuple[int, int], Tensor] = {}
-    for index, node in enumerate(nodes):
-        for tensor in _incoming(net, node):
-            found.setdefault((place[tensor.call], index), tensor)
-    skips = _skips(set(found))
+    found = _joined(net, nodes)
+    links = _links(net, nodes, found)
     entering: dict[int, set[Shape]] = {}
     for (_, target), tensor in found.items():
         entering.setdefault(target, set()).add(net.shapes[tensor])
     edges: list[Edge] = []
-    for pair in sorted(found, key=lambda pair: (pair in skips, pair)):
+    for pair in sorted(found, key=lambda pair: (links[pair] != "", pair)):
         shape = net.shapes[found[pair]]
         known = entering.setdefault(pair[0], set())
         said = {edge.shape for edge in edges if edge.source == pair[0]}
         new = shape not in known | said
-        edges.append(Edge(*pair, shape, new, pair in skips))
+        edges.append(Edge(*pair, shape, new, links[pair] in SKIPS, links[pair]))
     return tuple(sorted(edges))
 
 
-def _skips(pairs: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Find the edges whose ends are also joined by a longer way."""
+Pair = tuple[int, int]
+
+
+def _joined(net: Network, nodes: list[Node]) -> dict[Pair, Tensor]:
+    """Return the boxes that an edge joins, and what it carries."""
+    place = {call: index for index, node in enumerate(nodes) for call in node.calls}
+    found: dict[Pair, Tensor] = {}
+    for index, node in enumerate(nodes):
+        for tensor in _incoming(net, node):
+            # An edge back leads from one block of a row to the next, drawn once.
+            if place[tensor.call] < index:
+                found.setdefault((place[tensor.call], index), tensor)
+    return found
+
+
+def _links(
+    net: Network, nodes: list[Node], found: dict[Pair, Tensor]
+) -> dict[Pair, str]:
+    """Tell what the edges are: the data's way, what skips it, or where it parts."""
     after: dict[int, list[int]] = {}
-    for source, target in sorted(pairs):
+    before: dict[int, list[int]] = {}
+    for source, target in sorted(found):
         after.setdefault(source, []).append(target)
-    reached = {source: reachable(after, source) for source in after}
-    return {
+        before.setdefault(target, []).append(source)
+    reached = {index: reachable(after, index) | {index} for index in range(len(nodes))}
+
+    def past(index: int, onwards: dict[int, list[int]]) -> int:
+        """Pass by what only crops or pads a copy, as if it were its edge."""
+        while nodes[index].kind == "reshape" and (
+            len(before.get(index, ())) == len(after.get(index, ())) == 1
+        ):
+            (index,) = onwards[index]
+        return index
+
+    def skips(source: int, target: int) -> bool:
+        start, end = past(source, before), past(target, after)
+        ways = [other for other in after[start] if past(other, after) != end]
+        return any(end in reached[way] for way in ways)
+
+    links = {
+        pair: _skip(net, tensor, nodes[pair[1]]) if skips(*pair) else ""
+        for pair, tensor in found.items()
+    }
+    return links | dict.fromkeys(_side_heads(nodes, reached, found), SIDE_HEAD)
+
+
+def _side_heads(
+    nodes: list[Node], reached: dict[int, set[int]], pairs: Iterable[Pair]
+) -> list[Pair]:
+    """Find the edges to ends of their own where the trunk goes on twice as long."""
+    ends = [index for index, node in enumerate(nodes) if node.output]
+    # The end that most of the boxes lead to is the trunk's.
+    main = max(ends, key=lambda end: sum(end in behind for behind in reached.values()))
+
+    def size(indices: Iterable[int]) -> int:
+        return sum(len(nodes[index].calls) for index in indices)
+
+    def trunk(source: int) -> list[int]:
+        return [i for i in reached[source] if i != source and main in reached[i]]
+
+    return [
         (source, target)
         for source, target in pairs
-        if any(target in reached.get(other, ()) for other in after[source])
-    }
+        if main not in reached[target]
+        and size(trunk(source)) > 2 * size(reached[target])
+    ]
+
+
+def _skip(net: Network, tensor: Tensor, target: Node) -> str:
+    """Tell how what skipped boxes is taken up: added, or joined and cropped first."""
+    reader = next(c for c in target.calls if tensor in net.calls[c].sources)
+    way = [tensor.call, reader]
+    while len(net.sources_of(way[-1])) == len(net.readers[way[-1]]) == 1:
+        way += net.readers[way[-1]]
+    layers = [net.calls[call].layer for call in way]
+    if operations.operation(layers[-1]) == "add":
+        return ADDED
+    cropped = any("Cropping" in type(layer).__name__ for layer in layers)
+    return CROPPED if cropped else COPIED

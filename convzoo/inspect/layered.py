@@ -42,7 +42,13 @@ class Layout(NamedTuple):
 
 
 def layout(
-    items: Sequence[Item], links: Sequence[Link], *, across: float, along: float
+    items: Sequence[Item],
+    links: Sequence[Link],
+    *,
+    across: float,
+    along: float,
+    top: Sequence[int] = (),
+    bottom: Sequence[int] = (),
 ) -> Layout:
     """Place boxes on ranks and route the edges between them.
 
@@ -51,8 +57,10 @@ def layout(
         links: Their edges, by index.
         across: Least distance between boxes of one rank.
         along: Distance between ranks.
+        top: Boxes without sources that stand on the first rank.
+        bottom: Boxes without readers that stand on a rank of their own at the end.
     """
-    ranks = _ranks(len(items), links)
+    ranks = _ranks(len(items), links, top, bottom)
     cells = list(items)
     rank_of = list(ranks)
     pairs: list[tuple[int, int, bool]] = []
@@ -99,7 +107,9 @@ def layout(
 Neighbours = list[list[tuple[int, bool]]]  # of each cell: the other end, whether light
 
 
-def _ranks(count: int, links: Sequence[Link]) -> list[int]:
+def _ranks(
+    count: int, links: Sequence[Link], top: Sequence[int], bottom: Sequence[int]
+) -> list[int]:
     ranks = [0] * count
     for link in sorted(links):
         ranks[link.target] = max(ranks[link.target], ranks[link.source] + 1)
@@ -107,9 +117,12 @@ def _ranks(count: int, links: Sequence[Link]) -> list[int]:
     read = {link.target for link in links}
     for item in range(count):
         readers = [ranks[link.target] for link in links if link.source == item]
-        if item not in read and readers:
+        if item not in read and item not in top and readers:
             ranks[item] = min(readers) - 1
-    return ranks
+    end = 1 + max(
+        (ranks[item] for item in range(count) if item not in bottom), default=0
+    )
+    return [end if item in bottom else rank for item, rank in enumerate(ranks)]
 
 
 def _neighbours(

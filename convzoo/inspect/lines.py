@@ -51,10 +51,11 @@ def lines_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
         lines = _branch_lines(net, _as_joined(net, chains))
     else:
         lines = [
-            prefix + unit.text
+            line
             for chain in chains
             for prefix in [_shortcut(net, chain, chains)]
             for unit in chain
+            for line in (*_identity(net, unit, branches), prefix + unit.text)
         ]
     return _short(lines)
 
@@ -127,10 +128,17 @@ def _branch_lines(net: Network, chains: Sequence[Chain]) -> list[str]:
             == {chain[-1].calls[-1]}
         ]
         drawn |= {fork[0].calls[0] for fork in forks}
+        ends = {fork[-1].calls[-1] for fork in forks}
+        # What only joins the forks again goes without saying.
+        drawn |= {
+            other[0].calls[0]
+            for other in chains[:-1]
+            if len(other) == 1 and set(net.sources_of(other[0].calls[0])) == ends
+        }
         line = _chain_line(heads(chain))
         if forks:
-            ends = " | ".join(_chain_line(heads(fork)) for fork in forks)
-            line += _ARROW + ends.replace(" conv ", " ")
+            parts = " | ".join(_chain_line(heads(fork)) for fork in forks)
+            line += _ARROW + parts.replace(" conv ", " ")
         lines.append(line)
     return [*lines, f"(each conv: {common})"] if common else lines
 
@@ -176,6 +184,14 @@ def _shortcut(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:
     )
     short = all(len(chain) < len(other) for other in rivals)
     return "shortcut: " if rivals and added and short else ""
+
+
+def _identity(net: Network, unit: Unit, branches: Sequence[Chain]) -> tuple[str, ...]:
+    """Name the shortcut that adds what a box reads to what it makes of it."""
+    others = [chain[0].calls[0] for chain in branches if chain[0] != unit]
+    entering = {tensor for call in others for tensor in net.calls[call].sources}
+    kept = entering.intersection(net.calls[unit.calls[0]].sources)
+    return ("shortcut: identity",) if unit.operation == "add" and kept else ()
 
 
 def _chains(net: Network, calls: Sequence[str]) -> list[Chain]:

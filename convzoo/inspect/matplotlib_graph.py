@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, pairwise
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib.style
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
 from convzoo.calls import Shape
 from convzoo.inspect import dot
+from convzoo.inspect.curves import curve, way
 from convzoo.inspect.graph import Edge, Graph, Node
-from convzoo.inspect.layered import Item, Layout, Link, Point, layout
+from convzoo.inspect.layered import Item, Layout, Link, Point
+from convzoo.inspect.nested import nested_layout
 from convzoo.inspect.operations import KINDS, shape_text
+from convzoo.inspect.picture import style
 
 # All lengths are in points.
 _LEADING = 1.3  # of a line, in font sizes
 _INSET = (11.0, 5.0)  # between a box's border and its text
 _MARGIN = 12.0
 _ACROSS = 22.0
+_ALONG = {"stage": 28.0, "block": 28.0, "layer": 22.0}
+_FRAME = 8.0  # between a block's border and its layers
 _SWATCH = 14.0
+_MOST_PIXELS = 32767  # on a side, as Graphviz has it
 _RENDERER = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
 
@@ -64,7 +70,8 @@ def draw(
     Returns:
         The content of the file; the same bytes for the same graph.
     """
-    with matplotlib.style.context(["default", {"svg.hashsalt": "convzoo"}]):
+    # Text stays text in an svg, to be searched and selected.
+    with style(), matplotlib.rc_context({"svg.fonttype": "none"}):
         boxes = [
             _box(node, show_shapes=show_shapes, show_layer_names=show_layer_names)
             for node in graph.nodes
@@ -72,7 +79,10 @@ def draw(
         figure = _figure(graph, boxes, rankdir, show_shapes=show_shapes)
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         content = io.BytesIO()
-        figure.savefig(content, format=kind, dpi=dpi, metadata=dates.get(kind))
+        most = _MOST_PIXELS / max(figure.get_size_inches())
+        figure.savefig(
+            content, format=kind, dpi=min(dpi, most), metadata=dates.get(kind)
+        )
         return content.getvalue()
 
 
@@ -90,6 +100,7 @@ def _box(node: Node, *, show_shapes: bool, show_layer_names: bool) -> _Box:
     return _Box(lines, width, height)
 
 
+@functools.lru_cache(4096)
 def _width(text: _Text) -> float:
     font = FontProperties(size=text.size, weight=text.weight)
     renderer: Any = _RENDERER
@@ -104,58 +115,79 @@ def _figure(
         _label(edge.shape) if show_shapes and edge.label else None
         for edge in graph.edges
     ]
-    found = _layout(graph, boxes, labels, sideways)
+    groups = dot.clusters_of(graph)
+    titles = [_Text(block, dot.TEXT_SIZE, "normal") for block, _ in groups]
+    sizes = [
+        Item(box.height, box.width) if sideways else Item(box.width, box.height)
+        for box in boxes
+    ]
+    links = [
+        Link(edge.source, edge.target, edge.skip, _beside(edge, label, sideways))
+        for edge, label in zip(graph.edges, labels, strict=True)
+    ]
+    found, frames, exits = nested_layout(
+        sizes if sideways else _with_room(sizes, graph, labels),
+        links,
+        [members for _, members in groups],
+        [title.size if sideways else _width(title) + 4 for title in titles],
+        across=_ACROSS,
+        along=_widest(labels) + 24 if sideways else _ALONG[graph.level],
+        margin=_FRAME,
+    )
     turn = _turn(rankdir, found)
     width, height = found.breadth, found.depth
     if sideways:
         width, height = height, width
-    names = _cluster_names(graph)
-    left = _MARGIN + max((_width(name) + 10 for name in names.values()), default=0)
     legend = _legend(graph)
-    side = max(_width(text) for _, text in legend) + _SWATCH + 8
-    figure_width = left + width + 24 + side + _MARGIN
+    side = max(_width(text) for _, _, text in legend) + _SWATCH + 8
+    figure_width = _MARGIN + width + 24 + side + _MARGIN
     row = dot.TEXT_SIZE * 1.7
     figure_height = max(height, len(legend) * row) + 2 * _MARGIN
     figure = Figure(figsize=(figure_width / 72, figure_height / 72))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(
-        xlim=(-left, figure_width - left), ylim=(figure_height - _MARGIN, -_MARGIN)
+        xlim=(-_MARGIN, figure_width - _MARGIN),
+        ylim=(figure_height - _MARGIN, -_MARGIN),
     )
     axes.axis("off")
-    centres = [turn(point) for point in found.centres]
-    _draw_clusters(axes, graph, boxes, centres, names)
-    for edge, route, label in zip(graph.edges, found.routes, labels, strict=True):
-        points = _points(edge, route, boxes, found.centres, sideways=sideways)
-        _draw_edge(axes, edge, [turn(point) for point in points], label, sideways)
-    for node, box, centre in zip(graph.nodes, boxes, centres, strict=True):
-        _draw_box(axes, box, centre, KINDS[node.kind])
-    for number, (colour, text) in enumerate(legend):
-        _draw_legend_row(axes, (width + 24, (number + 0.5) * row), colour, text)
+    for frame, title in zip(frames, titles, strict=True):
+        if frame:
+            _draw_frame(axes, turn(frame[:2]), turn(frame[2:]), title)
+    for edge, link, route, start, label in zip(
+        graph.edges, links, found.routes, exits, labels, strict=True
+    ):
+        line = way(link, route, sizes, found.centres)
+        vertices, codes = curve(line)
+        _draw_edge(axes, edge, Path([turn(vertex) for vertex in vertices], codes))
+        if label:
+            spots = [turn(point) for point in line.points[start:]]
+            _draw_label(axes, edge, spots, label, sideways)
+    for node, box, centre in zip(graph.nodes, boxes, found.centres, strict=True):
+        _draw_box(axes, box, turn(centre), KINDS[node.kind])
+    for number, entry in enumerate(legend):
+        _draw_legend_row(axes, (width + 24, (number + 0.5) * row), *entry)
     return figure
 
 
-def _layout(
-    graph: Graph, boxes: Sequence[_Box], labels: Sequence[_Text | None], sideways: bool
-) -> Layout:
-    """Lay the graph out; a label stands beside its edge and needs room there."""
-    room = [0.0] * len(boxes)
+def _widest(labels: Sequence[_Text | None]) -> float:
+    return max((_width(label) for label in labels if label), default=0.0)
+
+
+def _beside(edge: Edge, label: _Text | None, sideways: bool) -> float:
+    """Return the breadth of a line that skips boxes, with the label at its side."""
+    return 2 * _width(label) + 8 if label and edge.skip and not sideways else 4.0
+
+
+def _with_room(
+    sizes: Sequence[Item], graph: Graph, labels: Sequence[_Text | None]
+) -> list[Item]:
+    """Widen boxes for the labels that stand beside the edges below them."""
+    room = list(sizes)
     for edge, label in zip(graph.edges, labels, strict=True):
-        if label and not edge.skip and not sideways:
-            room[edge.source] = max(room[edge.source], 2 * _width(label) + 16)
-    items = [
-        Item(box.height, box.width)
-        if sideways
-        else Item(max(box.width, wide), box.height)
-        for box, wide in zip(boxes, room, strict=True)
-    ]
-    wide = max((_width(label) for label in labels if label), default=0.0)
-    links = []
-    for edge, label in zip(graph.edges, labels, strict=True):
-        needs = 2 * _width(label) + 8 if label and edge.skip and not sideways else 4.0
-        links.append(Link(edge.source, edge.target, edge.skip, needs))
-    tight = graph.level == "layer" and not any(labels)
-    along = wide + 24 if sideways else 16.0 if tight else 28.0
-    return layout(items, links, across=_ACROSS, along=along)
+        if label and not edge.skip:
+            breadth, depth = room[edge.source]
+            room[edge.source] = Item(max(breadth, 2 * _width(label) + 16), depth)
+    return room
 
 
 def _turn(rankdir: str, found: Layout) -> Callable[[Point], Point]:
@@ -167,60 +199,22 @@ def _turn(rankdir: str, found: Layout) -> Callable[[Point], Point]:
     return turn
 
 
-def _points(
-    edge: Edge,
-    route: Sequence[Point],
-    boxes: Sequence[_Box],
-    centres: Sequence[Point],
-    *,
-    sideways: bool,
-) -> list[Point]:
-    """Return an edge's way; one that skips boxes keeps clear of the others' ends."""
-
-    def end(index: int, side: int, towards: float) -> Point:
-        box, (x, y) = boxes[index], centres[index]
-        breadth, depth = (
-            (box.height, box.width) if sideways else (box.width, box.height)
-        )
-        reach = breadth / 2 - 8 if edge.skip else 0.0
-        return min(max(towards, x - reach), x + reach), y + side * depth / 2
-
-    first = route[0][0] if route else centres[edge.target][0]
-    last = route[-1][0] if route else centres[edge.source][0]
-    return [end(edge.source, 1, first), *route, end(edge.target, -1, last)]
-
-
-def _draw_edge(
-    axes: Axes,
-    edge: Edge,
-    points: Sequence[Point],
-    label: _Text | None,
-    sideways: bool,
-) -> None:
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for (x1, y1), (x2, y2) in pairwise(points):
-        if sideways:
-            middle = (x1 + x2) / 2
-            vertices += [(middle, y1), (middle, y2), (x2, y2)]
-        else:
-            middle = (y1 + y2) / 2
-            vertices += [(x1, middle), (x2, middle), (x2, y2)]
-        codes += [Path.CURVE4] * 3
-    axes.add_patch(
+def _draw_edge(axes: Axes, edge: Edge, path: Path) -> None:
+    style, colour = dot.LINKS[dot.link_of(edge)]
+    axes.add_artist(
         FancyArrowPatch(
-            path=Path(vertices, codes),
+            path=path,
             arrowstyle="-|>",
             mutation_scale=9,
             shrinkA=0,
             shrinkB=0,
             linewidth=0.9,
-            linestyle="--" if edge.skip else "-",
-            color=dot.SKIP if edge.skip else dot.BORDER,
-            zorder=1,
+            linestyle=style,
+            color=colour,
+            # Where ways run together, the data's usual one is seen.
+            zorder=0.9 if edge.skip else 1,
         )
     )
-    if label:
-        _draw_label(axes, edge, points, label, sideways)
 
 
 def _draw_label(
@@ -230,11 +224,18 @@ def _draw_label(
     label: _Text,
     sideways: bool,
 ) -> None:
+    """Write on the middle of a slanting edge, else beside it."""
     (x1, y1), (x2, y2) = points[:2]
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
     slanting = abs((y2 - y1) if sideways else (x2 - x1)) > 1
-    if edge.skip:
+    ha = "center" if slanting or sideways else "left"
+    if edge.skip and len(points) > 2:
         x, y, slanting = x2 + 4, y2 - 2 if sideways else y2 + 8, False
+        ha = "left"
+    elif edge.skip and not sideways:
+        # Away from where a short one turns to.
+        x, ha = (x1 + 5, "left") if x1 > x2 else (x1 - 5, "right")
+        slanting = False
     elif not slanting:
         x, y = (x, y - 3) if sideways else (x + 5, y)
     axes.text(
@@ -244,7 +245,7 @@ def _draw_label(
         size=label.size,
         color=dot.LABEL,
         va="bottom" if sideways and not slanting else "center",
-        ha="center" if slanting or (sideways and not edge.skip) else "left",
+        ha=ha,
         parse_math=False,
         zorder=4,
         # A label on a slanting edge interrupts it.
@@ -257,7 +258,7 @@ def _draw_label(
 def _draw_box(axes: Axes, box: _Box, centre: Point, colour: str) -> None:
     x, y = centre[0] - box.width / 2, centre[1] - box.height / 2
     rounded = "round,pad=0,rounding_size=5"
-    axes.add_patch(
+    axes.add_artist(
         FancyBboxPatch(
             (x, y),
             box.width,
@@ -289,96 +290,64 @@ def _label(shape: Shape) -> _Text:
     return _Text(shape_text(shape), dot.LABEL_SIZE, "normal")
 
 
-def _legend(graph: Graph) -> list[tuple[str, _Text]]:
-    rows = [
-        (KINDS[kind], _Text(kind, dot.TEXT_SIZE, "normal"))
-        for kind in dot.legend_of(graph)
+def _legend(graph: Graph) -> list[tuple[str, str, _Text]]:
+    """Return the style of a line, or "" for a box, the colour, and the meaning."""
+    boxes = [("", KINDS[kind], kind) for kind in dot.kinds_of(graph)]
+    lines = [(*dot.LINKS[link], link) for link in dot.links_of(graph)]
+    return [
+        (style, colour, _Text(text, dot.TEXT_SIZE, "normal"))
+        for style, colour, text in (*boxes, *lines)
     ]
-    if any(edge.skip for edge in graph.edges):
-        rows.append(("", _Text("skip connection", dot.TEXT_SIZE, "normal")))
-    return rows
 
 
-def _draw_legend_row(axes: Axes, spot: Point, colour: str, text: _Text) -> None:
+def _draw_legend_row(
+    axes: Axes, spot: Point, style: str, colour: str, text: _Text
+) -> None:
     x, y = spot
-    if colour:
+    if style:
+        axes.plot(
+            [x, x + _SWATCH], [y, y], linestyle=style, color=colour, linewidth=1.2
+        )
+    else:
         corner = (x, y - _SWATCH / 2)
-        axes.add_patch(
-            FancyBboxPatch(
+        axes.add_artist(
+            Rectangle(
                 corner,
                 _SWATCH,
                 _SWATCH,
-                boxstyle="square,pad=0",
                 facecolor=colour,
                 edgecolor=dot.BORDER,
                 linewidth=0.8,
             )
         )
-    else:
-        axes.plot([x, x + _SWATCH], [y, y], "--", color=dot.SKIP, linewidth=1.2)
     axes.text(
         x + _SWATCH + 6, y, text.text, size=text.size, va="center", parse_math=False
     )
 
 
-def _clusters(graph: Graph) -> Iterator[tuple[str, list[int]]]:
-    """Yield the blocks of several layers, where layers are drawn."""
-    if graph.level == "layer":
-        numbered = enumerate(graph.nodes)
-        for block, row in groupby(numbered, lambda item: item[1].block):
-            members = [index for index, _ in row]
-            if len(members) > 1:
-                yield block, members
-
-
-def _cluster_names(graph: Graph) -> dict[str, _Text]:
-    return {
-        block: _Text(block, dot.TEXT_SIZE, "normal") for block, _ in _clusters(graph)
-    }
-
-
-def _draw_clusters(
-    axes: Axes,
-    graph: Graph,
-    boxes: Sequence[_Box],
-    centres: Sequence[Point],
-    names: dict[str, _Text],
-) -> None:
-    """Frame the layers of each block whose frame would hold no layer of another."""
-    for block, members in _clusters(graph):
-        left = min(centres[i][0] - boxes[i].width / 2 for i in members) - 6
-        right = max(centres[i][0] + boxes[i].width / 2 for i in members) + 6
-        top = min(centres[i][1] - boxes[i].height / 2 for i in members) - 5
-        bottom = max(centres[i][1] + boxes[i].height / 2 for i in members) + 5
-        strangers = [
-            i
-            for i, (x, y) in enumerate(centres)
-            if i not in members
-            and left < x + boxes[i].width / 2
-            and x - boxes[i].width / 2 < right
-            and top < y + boxes[i].height / 2
-            and y - boxes[i].height / 2 < bottom
-        ]
-        if strangers:
-            continue
-        frame = (left, top), right - left, bottom - top
-        axes.add_patch(
-            FancyBboxPatch(
-                *frame,
-                boxstyle="round,pad=0,rounding_size=5",
-                facecolor="#f6f8f9",
-                edgecolor="#b0bec5",
-                linewidth=0.8,
-                zorder=0,
-            )
+def _draw_frame(axes: Axes, corner: Point, other: Point, title: _Text) -> None:
+    """Draw the border of a block's layers, its name in the upper left corner."""
+    left, right = sorted((corner[0], other[0]))
+    top, bottom = sorted((corner[1], other[1]))
+    axes.add_artist(
+        FancyBboxPatch(
+            (left, top),
+            right - left,
+            bottom - top,
+            boxstyle="round,pad=0,rounding_size=5",
+            facecolor=dot.FRAME_FILL,
+            edgecolor=dot.FRAME,
+            linewidth=0.8,
+            zorder=0,
         )
-        axes.text(
-            left - 4,
-            top + 8,
-            names[block].text,
-            size=names[block].size,
-            ha="right",
-            va="center",
-            color=dot.LABEL,
-            parse_math=False,
-        )
+    )
+    axes.text(
+        left + 5,
+        top + 3,
+        title.text,
+        size=title.size,
+        ha="left",
+        va="top",
+        color=dot.LABEL,
+        parse_math=False,
+    )

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from convzoo.calls import Shape
 
 # Kinds of operations and their colours; the first kind found names a block of several.
@@ -30,6 +32,7 @@ KINDS = {
 FOLLOWERS = ("normalization", "activation", "regularization")
 
 _ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "elu": "ELU", "gelu": "GELU"}
+_OPERATIONS = {name.capitalize(): text for name, text in _ACTIVATIONS.items()}
 _MERGES = {
     "Add": "add",
     "Average": "average",
@@ -56,7 +59,7 @@ def kind(layer: Any) -> str:
     for pattern, found in _KIND_OF:
         if re.search(pattern, name):
             return found
-    return "model" if hasattr(layer, "operations") else "other"
+    return "model" if isinstance(layer, keras.Model) else "other"
 
 
 _KIND_OF = (
@@ -68,7 +71,12 @@ _KIND_OF = (
     (r"Dense|RadialBasis", "dense"),
     (r"Pool|Subsampling", "pooling"),
     (r"Normalization$", "normalization"),
-    (r"^(Activation|ReLU|LeakyReLU|PReLU|ELU|Softmax)$|Tanh|Sigmoid", "activation"),
+    (
+        r"^(Activation|ReLU|LeakyReLU|PReLU|ELU|Softmax)$|Tanh|Sigmoid|^("
+        + "|".join(_OPERATIONS)
+        + ")$",
+        "activation",
+    ),
     (r"Dropout|GaussianNoise|ActivityRegularization", "regularization"),
     (r"^(" + "|".join(_MERGES) + r")$", "merge"),
     (r"Padding|Padded|Cropping|MatchSize|^(" + "|".join(_RESHAPES) + r")$", "reshape"),
@@ -180,7 +188,7 @@ def _pad(layer: Any) -> Any:
 def _words(layer: Any) -> str:
     """Fall back to the class name in words: ``ScaledTanh`` is ``scaled tanh``."""
     name = type(layer).__name__
-    known = _MERGES.get(name) or _NORMALIZATIONS.get(name)
+    known = (_MERGES | _NORMALIZATIONS | _OPERATIONS).get(name)
     words = re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+|\d+D?", name)
     return known or " ".join(word if word.isupper() else word.lower() for word in words)
 

@@ -1,91 +1,243 @@
-"""Order and gather the calls of a network so that no two boxes need each other."""
+"""Gather the calls of a network into boxes, by their names or else by their joins.
+
+Names come first: a layer belongs to the stage and the block that its name states. Where
+a name states nothing (``conv2d_7``), or a word that is scattered over the network, the
+graph decides. All that lies between a fork and the layer that joins its branches again
+is one box, if the branches are at most six convolutions deep and hold no map coarser
+than the joined one: an inception module or a residual unit is, a U-Net's half is not.
+What remains is a box for every operation, with the padding before it and with the batch
+norm and the activation after it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import NamedTuple
 
-from convzoo.calls import Network, reachable
+from convzoo import calls
+from convzoo.anatomy import address
+from convzoo.calls import Call, Network, reachable
+from convzoo.inspect import operations
 
-Groups = dict[str, tuple[str, ...]]  # name of a box to its calls
+_DEEPEST = 6  # convolutions and dense layers on the longest way through a fork
+_WEIGHTED = (
+    "convolution",
+    "separable convolution",
+    "transposed convolution",
+    "dense",
+    "model",
+)
 
 
-def acyclic(net: Network, keys: Mapping[str, str]) -> Groups:
-    """Gather calls by key, and part those boxes that would need each other.
+class Key(NamedTuple):
+    """What the calls of one box have in common."""
 
-    Names of other libraries can scatter one word over a whole network; such a box falls
-    into its connected pieces and, where that is not enough, into single layers.
+    title: str
+    call: str  # that makes it a box, "" where the names of its layers do
 
-    Returns:
-        Box name to calls, both in the order of the data.
+
+Keys = dict[str, Key]  # of each call
+Groups = dict[Key, tuple[str, ...]]  # the calls of each box, both in the data's order
+
+
+def groups(net: Network, level: str) -> Groups:
+    """Gather the calls of a network into boxes of which no two need each other.
+
+    Args:
+        net: The network.
+        level: "stage" or "block".
     """
-    groups: Groups = {}
+    stated = {
+        name: Key(_stated(name, level), "")
+        for name, call in net.calls.items()
+        if not _named_by_keras(call)
+    }
+    while True:
+        keys = _completed(net, stated | _forks(net, stated))
+        found = _gathered(keys)
+        broken = _interrupted(net, found) or _tangled(net, found)
+        if not broken:
+            return _sorted(net, found)
+        stated = {name: key for name, key in stated.items() if key not in broken}
+
+
+def _named_by_keras(call: Call) -> bool:
+    if "#" in call.name:
+        return True
+    stem = re.sub(r"_\d+$", "", call.name).replace("_", "")
+    return stem == type(call.layer).__name__.lower()
+
+
+def _all_by_keras(net: Network, members: list[str]) -> bool:
+    return all(_named_by_keras(net.calls[call]) for call in members)
+
+
+def _stated(name: str, level: str) -> str:
+    try:
+        stage, block = address(name.lower())
+    except ValueError:
+        return re.split(r"[^A-Za-z0-9]", name.lstrip("_"))[0] or name
+    return stage if level == "stage" else block
+
+
+def _forks(net: Network, stated: Keys) -> Keys:
+    """Return the keys of what lies between forks and joins; the outermost wins."""
+    above, strides = _dominators(net), calls.strides(net)
+    members = _gathered(stated)
+    keys: Keys = {}
+    for join in net.calls:
+        if len(net.sources_of(join)) < 2 or not above[join]:
+            continue
+        inside = _between(net, join, above[join])
+        named = {stated[call] for call in inside if call in stated}
+        loose = [call for call in inside if call not in stated]
+        whole = all(set(members[key]) <= inside.keys() for key in named)
+        if (
+            loose
+            and len(named) < 2
+            and whole
+            and (not named or join in stated or _all_by_keras(net, loose))
+            and all(strides[call] <= strides[join] for call in inside)
+            and _depth(net, inside) <= _DEEPEST
+        ):
+            key = named.pop() if named else Key(_title(net, join, inside), join)
+            keys |= dict.fromkeys(inside, key)
+    return keys
+
+
+def _dominators(net: Network) -> dict[str, str]:
+    """Return the last call before each through which all of its data come.
+
+    It is "" where there is none: for inputs and for what several inputs meet in.
+    """
+    above: dict[str, str] = {}
+    depth = {"": 0}
     for call in net.calls:
-        groups[keys[call]] = (*groups.get(keys[call], ()), call)
-    for part in (_pieces, _singles):
-        tangled = _tangled(net, groups)
-        groups = {
-            name: calls
-            for key, whole in groups.items()
-            for name, calls in (
-                part(net, key, whole) if key in tangled else {key: whole}
-            ).items()
-        }
-    return _sorted(net, groups)
+        sources = net.sources_of(call)
+        common = sources[0] if sources else ""
+        for source in sources[1:]:
+            other = source
+            while common != other:
+                if depth[common] < depth[other]:
+                    other = above[other]
+                else:
+                    common = above[common]
+        above[call], depth[call] = common, depth[common] + 1
+    return above
 
 
-def _after(net: Network, groups: Groups) -> dict[str, list[str]]:
+def _between(net: Network, join: str, fork: str) -> dict[str, None]:
+    """Return a join and what leads to nothing but it, back to where its data fork."""
+    order = list(net.calls)
+    ends = {tensor.call for tensor in net.outputs}
+    inside = {join: None}
+    for call in reversed(order[order.index(fork) + 1 : order.index(join)]):
+        readers = net.readers[call]
+        if readers and inside.keys() >= set(readers) and call not in ends:
+            inside[call] = None
+    return dict.fromkeys(reversed(inside))
+
+
+def _depth(net: Network, inside: dict[str, None]) -> int:
+    depth: dict[str, int] = {}
+    for call in inside:
+        before = [depth[source] for source in net.sources_of(call) if source in depth]
+        own = operations.kind(net.calls[call].layer) in _WEIGHTED
+        depth[call] = max(before, default=0) + own
+    return max(depth.values())
+
+
+def _title(net: Network, join: str, inside: dict[str, None]) -> str:
+    """Name a box by what the names that people gave begin with, or by its join."""
+    given = [c.split("_") for c in inside if not _named_by_keras(net.calls[c])]
+    alike = takewhile(lambda words: len(set(words)) == 1, zip(*given, strict=False))
+    return "_".join(words[0] for words in alike) or join
+
+
+def _completed(net: Network, known: Keys) -> Keys:
+    """Give the calls that remain a box: their own, or that of what they belong to."""
+    keys: Keys = {}
+    for name, call in net.calls.items():
+        keys[name] = known.get(name, Key(name, name))
+        sources = net.sources_of(name)
+        follows = operations.kind(call.layer) in operations.FOLLOWERS
+        if name not in known and follows and len(sources) == 1:
+            (source,) = sources
+            if net.calls[source].sources and len(net.readers[source]) == 1:
+                keys[name] = keys[source]
+    for name, call in net.calls.items():
+        readers = net.readers[name]
+        pads = name not in known and operations.is_padding(call.layer)
+        if pads and len(readers) == 1:
+            keys[name] = keys[readers[0]]
+    return keys
+
+
+def _gathered(keys: Keys) -> Groups:
+    found: dict[Key, list[str]] = {}
+    for call, key in keys.items():
+        found.setdefault(key, []).append(call)
+    return {key: tuple(members) for key, members in found.items()}
+
+
+def _interrupted(net: Network, found: Groups) -> set[Key]:
+    """Find the names whose data leave their box and come back to it."""
+
+    def leaves(members: tuple[str, ...]) -> Iterator[str]:
+        for call in members:
+            yield from (r for r in net.readers[call] if r not in members)
+
+    return {
+        key
+        for key, members in found.items()
+        if not key.call
+        and any(
+            not reachable(net.readers, outside).isdisjoint(members)
+            for outside in dict.fromkeys(leaves(members))
+        )
+    }
+
+
+def _tangled(net: Network, found: Groups) -> set[Key]:
+    """Find the names of boxes that need each other."""
+    place = {key: index for index, key in enumerate(found)}
+    after = {
+        place[key]: [place[reader] for reader in readers]
+        for key, readers in _after(net, found).items()
+    }
+    return {
+        key
+        for key, index in place.items()
+        if not key.call and index in reachable(after, index)
+    }
+
+
+def _after(net: Network, found: Groups) -> dict[Key, list[Key]]:
     """Return the boxes that read each box, in the order of the data."""
-    home = {call: name for name, calls in groups.items() for call in calls}
-    after: dict[str, dict[str, None]] = {name: {} for name in groups}
+    home = {call: key for key, members in found.items() for call in members}
+    after: dict[Key, dict[Key, None]] = {key: {} for key in found}
     for call, readers in net.readers.items():
         for reader in readers:
             if home[reader] != home[call]:
                 after[home[call]][home[reader]] = None
-    return {name: list(readers) for name, readers in after.items()}
+    return {key: list(readers) for key, readers in after.items()}
 
 
-def _tangled(net: Network, groups: Groups) -> set[str]:
-    after = _after(net, groups)
-    return {name for name in groups if name in reachable(after, name)}
-
-
-def _pieces(net: Network, key: str, calls: tuple[str, ...]) -> Groups:
-    """Part a box into its connected pieces; the first keeps the name."""
-    inside = set(calls)
-    near = {
-        call: [
-            other
-            for other in (*net.readers[call], *net.sources_of(call))
-            if other in inside
-        ]
-        for call in calls
-    }
-    left, pieces = dict.fromkeys(calls), []
-    while left:
-        start = next(iter(left))
-        piece = reachable(near, start) | {start}
-        pieces.append(tuple(call for call in left if call in piece))
-        left = dict.fromkeys(call for call in left if call not in piece)
-    return {key if not i else piece[0]: piece for i, piece in enumerate(pieces)}
-
-
-def _singles(_: Network, __: str, calls: tuple[str, ...]) -> Groups:
-    return {call: (call,) for call in calls}
-
-
-def _sorted(net: Network, groups: Groups) -> Groups:
+def _sorted(net: Network, found: Groups) -> Groups:
     """Order boxes so that sources come first and a chain stays together."""
-    after = _after(net, groups)
-    waiting = dict.fromkeys(groups, 0)
+    after = _after(net, found)
+    waiting = dict.fromkeys(found, 0)
     for readers in after.values():
         for reader in readers:
             waiting[reader] += 1
-    ready = [name for name in reversed(groups) if not waiting[name]]
+    ready = [key for key in reversed(found) if not waiting[key]]
     done: Groups = {}
     while ready:
-        name = ready.pop()
-        done[name] = groups[name]
-        for reader in reversed(after[name]):
+        key = ready.pop()
+        done[key] = found[key]
+        for reader in reversed(after[key]):
             waiting[reader] -= 1
             if not waiting[reader]:
                 ready.append(reader)

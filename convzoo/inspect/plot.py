@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import logging
 import os
+import re
 import shutil
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +38,8 @@ class Figure:
 
     It is rendered by the ``dot`` command if that is on the path, else by pygraphviz if
     that is installed (``pip install 'convzoo[plot]'`` needs no system package), else by
-    matplotlib, which draws the same graph in a plainer layout; `hint` then says so.
+    matplotlib, which draws the same graph in a plainer layout; `hint` then says so, as
+    does the log the first time.
     """
 
     graph: Graph
@@ -84,6 +89,7 @@ class Figure:
         if _has_pygraphviz():
             pygraphviz: Any = importlib.import_module("pygraphviz")
             return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
+        _tell_hint()
         return matplotlib_graph.draw(
             self.graph,
             kind,
@@ -108,7 +114,11 @@ class Figure:
         return f"<Figure {self.graph.name!r}: {boxes} box{'es' * (boxes != 1)}>"
 
     def _repr_svg_(self) -> str:
-        return self.render("svg").decode()
+        """Return the diagram as a part of a page, which may show several of them."""
+        svg = self.render("svg").decode()
+        mark = f"convzoo{zlib.crc32(svg.encode()):08x}-"
+        inside = svg[svg.index("<svg") :]
+        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", inside)
 
 
 def plot_model(
@@ -118,6 +128,7 @@ def plot_model(
     level: Level = "block",
     show_shapes: bool = True,
     show_layer_names: bool = True,
+    collapse: bool = True,
     rankdir: Rankdir = "TB",
     dpi: int = 96,
 ) -> Figure:
@@ -126,19 +137,23 @@ def plot_model(
     A box holds the operations of its block, with batch norm and activation on the line
     of their convolution; ``x5`` stands for five equal blocks in a row. Shapes stand on
     the edges where they change, height x width x channels, ``?`` for a side that is not
-    fixed. Colours tell the kinds of operations; connections that skip blocks are
-    dashed. Needs neither weights nor Graphviz (see `Figure`).
+    fixed. Colours tell the kinds of operations; what skips blocks is dashed, what leads
+    to a side head dotted. Needs neither weights nor Graphviz (see `Figure`), which
+    `keras.utils.plot_model` does.
 
     Args:
         model: Any functional or built Sequential model. Names that follow the zoo's
-            rule give the stages and blocks (see `convzoo.anatomy`); layers that Keras
-            named stand alone with their batch norm and activation.
+            rule give the stages and blocks (see `convzoo.anatomy`); where names say
+            nothing, all between a fork and its join is a block (see
+            `convzoo.inspect.partition`).
         to_file: File to write, ending in .svg, .png, .pdf or .dot; None writes none.
-        level: "stage" (coarsest), "block" or "layer".
+        level: "stage" (coarsest), "block", or "layer": each layer in its block's frame.
         show_shapes: Whether edges say where the shape changes.
         show_layer_names: Whether boxes have names.
+        collapse: Whether equal blocks in a row are drawn once, at any level.
         rankdir: Direction of the data: "TB" (downwards), "BT", "LR" or "RL".
-        dpi: Pixels per inch of a .png, at least 1.
+        dpi: Pixels per inch of a .png, at least 1; fewer if a side would have more than
+            32,767 pixels.
 
     Returns:
         The figure: shows itself in Jupyter; ``.dot`` is its text, ``.save(path)``
@@ -158,11 +173,17 @@ def plot_model(
     whole_number("dpi", dpi)
     if to_file is not None:
         drawing_file(to_file)
-    graph = model_graph(model, level)
+    graph = model_graph(model, level, collapse=collapse)
     figure = Figure(graph, show_shapes, show_layer_names, rankdir, dpi)
     if to_file is not None:
         figure.save(to_file)
     return figure
+
+
+@functools.cache
+def _tell_hint() -> None:
+    """Say on the standard error, unless logging is set up otherwise, and only once."""
+    logging.getLogger("convzoo").warning(_HINT)
 
 
 def _has_dot() -> bool:
