@@ -1,0 +1,1 @@
+"""Whole networks drawn in the manner of their papers."""

@@ -1,0 +1,251 @@
+"""Maps as bars on the level of their resolution: U-Net's Figure 1, and any network.
+
+Ronneberger, Fischer, Brox, arXiv:1505.04597: a network that goes down and up again
+becomes a U by itself. Bars are higher where maps are larger and wider where they have
+more channels, both by the logarithm.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from convzoo.inspect import dot
+from convzoo.inspect.architecture.bars import (
+    LABEL,
+    MANY,
+    Arrow,
+    Bar,
+    label_of,
+    met,
+    place,
+)
+from convzoo.inspect.architecture.legend import Line, draw_legend
+from convzoo.inspect.architecture.page import (
+    FAINT,
+    Page,
+    Point,
+    arc,
+    shade,
+)
+from convzoo.inspect.architecture.reading import Reading, is_map, size_text
+from convzoo.inspect.architecture.steps import Path, Step, path
+from convzoo.inspect.operations import KINDS
+
+_WORDS = 12  # kinds of arrows that a legend tells apart
+_COPIED = "#ffffff"
+_COLOURS = {  # of the arrows; of several operations of a kind the first come first
+    "convolution": ("#2f6db5", "#0e8f93", "#6a51a3", "#7a8b00"),
+    "separable convolution": ("#8e5bb5", "#c2577f", "#5b4b8a"),
+    "pooling": ("#c0392b", "#d9822b"),
+    "transposed convolution": ("#2e8b57",),
+    "upsampling": ("#6aa84f",),
+    "dense": ("#a0522d",),
+    "copy": ("#98a4ad",),
+}
+
+
+def draw(reading: Reading) -> Page:
+    """Draw any network on the levels of its resolutions."""
+    page = Page()
+    whole, arrows = met(path(reading, merged=False))
+    bars = place(whole, arrows)
+    many = len(bars) > MANY
+    for index, bar in enumerate(bars):
+        news = not any(
+            _same(bar, bars[arrow.source]) for arrow in arrows if arrow.target == index
+        )
+        _draw_bar(page, bar, labelled=news or not many)
+    arrows = _around(arrows, bars)
+    words = [_does(reading, whole, arrow) for arrow in arrows]
+    if len(set(words)) > _WORDS:
+        words = [arrow.kind for arrow in arrows]
+    looks = _looks(words, arrows)
+    for word, arrow in zip(words, arrows, strict=True):
+        _draw_arrow(page, bars, arrow, looks[word])
+    _ends(page, reading, bars, arrows)
+    draw_legend(page, (), list(looks.values()))
+    return page
+
+
+def fits(reading: Reading) -> bool:
+    """Tell a network that climbs back to maps of a size it had, and joins them."""
+    whole = path(reading, merged=False)
+    strides = [step.stride for step in whole.steps]
+    read = Counter(target for _, target in whole.links)
+    return any(
+        read[target] > 1
+        and strides[target] <= strides[source] < max(strides[source : target + 1])
+        for source, target in whole.links
+    )
+
+
+def _same(bar: Bar, other: Bar) -> bool:
+    return bar.step.shape == other.step.shape
+
+
+def _draw_bar(page: Page, bar: Bar, *, labelled: bool) -> None:
+    x = bar.x
+    for part in bar.parts[:-1]:
+        page.box(x, bar.top, part, bar.height, _COPIED, kind="copied")
+        x += part
+    colour = shade(KINDS[bar.step.kind], 0.02)
+    page.box(x, bar.top, bar.parts[-1], bar.height, colour, kind="bar")
+    middle = (bar.x + bar.right) / 2
+    if labelled:
+        page.text(middle, bar.top - LABEL + 5, label_of(bar.step))
+        size = size_text(bar.step.shape) if is_map(bar.step.shape) else ""
+        if size:
+            page.text(bar.centre, bar.y, size, colour=FAINT, turned=True)
+    if _times(bar.step) > 1:
+        page.text(bar.centre, bar.bottom + 7, f"x{_times(bar.step)}")
+
+
+def _times(step: Step) -> int:
+    return max(step.repeats, step.times)
+
+
+def _around(arrows: Sequence[Arrow], bars: Sequence[Bar]) -> list[Arrow]:
+    """Give each arrow that must go around bars of its level a lane above them."""
+    found = list(arrows)
+    taken: list[tuple[int, float, float, int]] = []  # level, ends and lane
+
+    def ends(number: int) -> tuple[Bar, Bar]:
+        return bars[arrows[number].source], bars[arrows[number].target]
+
+    def length(number: int) -> float:
+        return ends(number)[1].x - ends(number)[0].x
+
+    for number in sorted(range(len(arrows)), key=length):
+        (source, target), level = ends(number), ends(number)[0].level
+        between = [bar for bar in bars if source.x < bar.x < target.x]
+        if target.level != level or all(bar.level != level for bar in between):
+            continue
+        left, right = source.centre, target.centre
+        busy = {
+            lane
+            for other, start, end, lane in taken
+            if other == level and start < right and left < end
+        }
+        lane = min(set(range(1, len(busy) + 2)) - busy)
+        taken.append((level, left, right, lane))
+        found[number] = arrows[number]._replace(lane=lane)
+    return found
+
+
+def _draw_arrow(page: Page, bars: Sequence[Bar], arrow: Arrow, look: Line) -> None:
+    source, target = bars[arrow.source], bars[arrow.target]
+    if arrow.lane:
+        y = source.top - LABEL - 2
+        top = y - 6 - 4 * min(arrow.lane, 5)
+        points = arc((source.centre + 5, y), (target.centre - 5, y), top)
+    elif source.level == target.level:
+        points = [(source.right + 1.5, source.y), (target.x - 1.5, target.y)]
+    else:
+        points = _between(bars, source, target)
+    page.line(
+        points,
+        kind=arrow.kind,
+        colour=look.colour,
+        dashes=look.dashes,
+        width=look.width,
+    )
+
+
+def _ends(
+    page: Page, reading: Reading, bars: Sequence[Bar], arrows: Sequence[Arrow]
+) -> None:
+    """Say where the data come in and go out."""
+    made = set(reading.outputs)
+    sinking = {a.source for a in arrows if bars[a.target].level > bars[a.source].level}
+    for index, bar in enumerate(bars):
+        word = "input" if bar.step.kind == "input" else ""
+        word = "output" if made & set(bar.step.units) else word
+        if word:
+            y = bar.top - LABEL - 6 if index in sinking else bar.bottom + 7
+            page.text(bar.centre, y, word, colour=FAINT)
+
+
+def _between(bars: Sequence[Bar], source: Bar, target: Bar) -> list[Point]:
+    """Return the way of an arrow from one level to another."""
+    if target.level > source.level:
+        start = source.bottom + (13 if _times(source.step) > 1 else 1.5)
+        end = target.top - LABEL - 1
+    else:
+        start, end = source.top - LABEL - 1, target.bottom + 1.5
+    lane = _lane(bars, source, target)
+    if lane == source.centre == target.centre:
+        return [(lane, start), (lane, end)]
+    near = abs(target.level - source.level) == 1
+    if near and target.level < source.level and target.centre > source.right + 6:
+        corner = (target.centre, source.y)
+        return [(source.right + 1.5, source.y), corner, (target.centre, end)]
+    first, last = (
+        y + math.copysign(10, z - y) for y, z in ((start, end), (end, start))
+    )
+    if near:
+        first = last
+    return [
+        (source.centre, start),
+        (source.centre, first),
+        (lane, first),
+        (lane, last),
+        (target.centre, last),
+        (target.centre, end),
+    ]
+
+
+def _lane(bars: Sequence[Bar], source: Bar, target: Bar) -> float:
+    """Return where to pass the levels between two bars without touching a third."""
+    if abs(source.centre - target.centre) < 0.5:
+        wanted = source.centre
+    else:
+        wanted = target.centre
+    first, last = sorted((source.level, target.level))
+    between = [bar for bar in bars if first < bar.level < last]
+    edges = [x for bar in between for x in (bar.x - 9, bar.right + 9)]
+    free = [
+        x
+        for x in (wanted, *edges)
+        if not any(bar.x - 6 < x < bar.right + 6 for bar in between)
+    ]
+    return min(free, key=lambda x: abs(x - wanted))
+
+
+def _looks(words: Sequence[str], arrows: Sequence[Arrow]) -> dict[str, Line]:
+    """Return by what it does how each kind of arrow looks."""
+    found: dict[str, Line] = {}
+    used: Counter[str] = Counter()
+    for word, arrow in zip(words, arrows, strict=True):
+        if word in found:
+            continue
+        if arrow.kind == "copy" and arrow.lane:
+            found[word] = Line(word, dashes="dashed")
+            continue
+        palette = _COLOURS.get(arrow.kind, (dot.BORDER,))
+        colour = palette[used[arrow.kind] % len(palette)]
+        used[arrow.kind] += 1
+        found[word] = Line(word, colour, width=3.0 if arrow.kind == "copy" else 1.3)
+    return found
+
+
+def _does(reading: Reading, whole: Path, arrow: Arrow) -> str:
+    """Say in a few words what an arrow does, whatever the number of filters."""
+    step = whole.steps[arrow.target]
+    if arrow.kind == "copy":
+        if arrow.lane:
+            return "skip connection"
+        if reading.units[step.units[-1]].text != "concat":
+            return f"copy and {reading.units[step.units[-1]].text}"
+        same = whole.steps[arrow.source].shape[1:-1] == step.shape[1:-1]
+        return "copy" if same else "copy and crop"
+    if step.shortcut in ("identity", "projection"):
+        return "residual block"
+    unit = reading.units[step.units[-1]]
+    words = step.lines[0] if len(step.units) == 1 else f"block of {len(step.units)}"
+    words = re.sub(r"( conv| dense) \d+", r"\1", words)
+    if step.kind != unit.kind:  # an up-convolution that is joined
+        return words
+    return ", ".join((words, *unit.after))

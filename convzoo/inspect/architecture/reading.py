@@ -1,0 +1,161 @@
+"""A model as the figures need it: its operations and blocks, with their maps."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+import keras
+
+from convzoo import calls
+from convzoo.anatomy import address
+from convzoo.calls import Network, Shape, Tensor
+from convzoo.inspect import operations
+from convzoo.inspect.graph import Node, network_graph
+
+# They change no map that a figure shows: what they give is drawn as what they read.
+_SILENT = (*operations.FOLLOWERS, "reshape")
+_SCALING = ("Rescaling", "Normalization")
+
+
+class Unit(NamedTuple):
+    """One operation, with the padding, norm and activation around it."""
+
+    layer: Any
+    kind: str  # a key of `operations.KINDS`
+    text: str
+    shape: Shape
+    after: tuple[str, ...]  # norm and activation that finish it
+    stride: int  # input pixels per step of its map
+    sources: tuple[int, ...]  # units, in the order of the arguments
+
+
+class Block(NamedTuple):
+    """One block of the model, or equal ones in a row."""
+
+    name: str  # "" if nobody gave one
+    repeats: int
+    units: tuple[int, ...]  # of all of them
+    calls: tuple[str, ...]  # likewise
+
+
+class Reading(NamedTuple):
+    """A model's operations and blocks in the order of the data."""
+
+    name: str
+    builder: str | None  # of the zoo
+    net: Network
+    units: tuple[Unit, ...]
+    blocks: tuple[Block, ...]
+    outputs: tuple[int, ...]
+
+    def stages(self) -> set[str]:
+        """Names of the stages, of those blocks whose names state one."""
+        return {stage_of(block.name) for block in self.blocks}
+
+
+def read(model: keras.Model) -> Reading:
+    """Read a model.
+
+    Raises:
+        TypeError: If ``model`` has no graph of layers.
+    """
+    net = calls.network(model)
+    units, homes = _units(net)
+    graph = network_graph(net, model.name, "block")
+    own = {name: home[0] for name, home in homes.items()}
+    starts = {name for name, call in net.calls.items() if not _silent(call.layer)}
+    blocks = []
+    for node in graph.nodes:
+        inside = tuple(sorted({own[name] for name in node.calls if name in starts}))
+        if inside:
+            title = "" if _named_by_keras(net, node) else node.name
+            blocks.append(Block(title, node.repeats, inside, node.calls))
+    outputs = dict.fromkeys(_at(homes, tensor) for tensor in net.outputs)
+    origin = getattr(model, "origin", None)
+    return Reading(
+        model.name,
+        origin and origin.builder,
+        net,
+        tuple(units),
+        tuple(blocks),
+        tuple(outputs),
+    )
+
+
+def stage_of(block: str) -> str:
+    """Return the stage that a block's name states, or the name."""
+    try:
+        return address(block.partition("..")[0].strip())[0]
+    except ValueError:
+        return block
+
+
+def size_text(shape: Shape) -> str:
+    """Return a map's sides: ``28 x 28``, ``?`` for one that is not fixed."""
+    return " x ".join("?" if side is None else str(side) for side in shape[1:-1])
+
+
+def channels(shape: Shape) -> int:
+    """Return a map's channels or a vector's length; 1 if open."""
+    return shape[-1] if len(shape) > 1 and shape[-1] else 1
+
+
+def sides(shape: Shape, stride: int) -> tuple[int, ...]:
+    """Return a map's sides, one that is open as it is at 224 pixels of input."""
+    return tuple(side or max(1, 224 // stride) for side in shape[1:-1])
+
+
+def is_map(shape: Shape) -> bool:
+    """Tell a map from a vector."""
+    return len(shape) > 2
+
+
+def _named_by_keras(net: Network, node: Node) -> bool:
+    """Tell ``conv2d_7``, which is no name that says anything."""
+    first = node.name.partition("..")[0].strip()
+    if first not in net.calls:
+        return False
+    layer = net.calls[first].layer
+    said = re.sub(r"_\d+$", "", layer.name).replace("_", "")
+    return said == type(layer).__name__.lower()
+
+
+def _silent(layer: Any) -> bool:
+    return operations.kind(layer) in _SILENT or type(layer).__name__ in _SCALING
+
+
+def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
+    """Return the units, and for each call those that its outputs come from."""
+    strides = calls.strides(net)
+    shapes = {tensor.call: net.output_of(tensor.call) for tensor in net.shapes}
+    units: list[Unit] = []
+    homes: dict[str, tuple[int, ...]] = {}
+    for name, call in net.calls.items():
+        sources = tuple(_at(homes, tensor) for tensor in call.sources)
+        if sources and _silent(call.layer):
+            homes[name] = sources
+            if operations.kind(call.layer) in ("normalization", "activation"):
+                end = operations.phrase(call.layer)
+                for source in dict.fromkeys(sources):
+                    ends = dict.fromkeys((*units[source].after, end))
+                    units[source] = units[source]._replace(after=tuple(ends))
+            continue
+        homes[name] = (len(units),)
+        units.append(
+            Unit(
+                call.layer,
+                operations.kind(call.layer),
+                operations.operation(call.layer),
+                shapes.get(name) or tuple(call.layer.output.shape),
+                operations.fused(call.layer),
+                strides[name],
+                tuple(dict.fromkeys(sources)),
+            )
+        )
+    return units, homes
+
+
+def _at(homes: dict[str, tuple[int, ...]], tensor: Tensor) -> int:
+    found = homes[tensor.call]
+    return found[min(tensor.slot, len(found) - 1)]
