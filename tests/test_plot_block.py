@@ -1,0 +1,649 @@
+"""Block diagrams against the papers' figures: boxes, ways, shapes, shortcuts, files."""
+
+import cProfile
+import functools
+import importlib
+import inspect
+import io
+import itertools
+import os
+import pkgutil
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import keras
+import pytest
+from keras import layers
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from convzoo import blocks
+from convzoo.blocks.encoder import expand
+from convzoo.blocks.residual import conv_block, identity_block
+from convzoo.inspect.block import BLOCKS, block_names, plot_block
+from convzoo.inspect.blocks_drawn import panels_drawn, tables
+from convzoo.models.googlenet import SIDE_HEADS
+
+PICTURES = ("c3", "vgg", "overlap_tile")
+DIAGRAMS = [name for name in BLOCKS if name not in PICTURES]
+
+
+@functools.cache
+def traced(name):
+    """Return a diagram and the code of all functions that its drawing called."""
+    with cProfile.Profile() as profile:
+        figure = plot_block(name)
+    return figure, {entry.code for entry in profile.getstats()}
+
+
+def diagram(name):
+    return traced(name)[0]
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """No dot command and no pygraphviz."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+
+
+def ways(figure):
+    """Return, panel by panel, each way of the data as the lines of its boxes."""
+    graph = figure.graph
+    after = {}
+    for edge in graph.edges:
+        after.setdefault(edge.source, []).append(edge.target)
+    starts = set(range(len(graph.nodes))) - {edge.target for edge in graph.edges}
+
+    def walk(index):
+        text = ", ".join(graph.nodes[index].lines)
+        tails = [tail for end in after.get(index, ()) for tail in walk(end)]
+        return [f"{text} > {tail}" for tail in tails] or [text]
+
+    found = {}
+    for start in sorted(starts):
+        found.setdefault(graph.nodes[start].block, []).extend(walk(start))
+    return found
+
+
+def labels(figure):
+    """Return the shapes beside the edges, by the first lines of their boxes."""
+    nodes = figure.graph.nodes
+    return {
+        (nodes[e.source].lines[0], nodes[e.target].lines[0]): e.shape[1:]
+        for e in figure.graph.edges
+        if e.label
+    }
+
+
+# What the papers print; input and output are written once for all ways of a panel.
+# fmt: off
+MODULE_A = (
+    "1x1 conv 64, BN, ReLU",
+    "1x1 conv 48, BN, ReLU > {} conv 64, BN, ReLU",
+    "1x1 conv 64, BN, ReLU > 3x3 conv 96, BN, ReLU > 3x3 conv 96, BN, ReLU",
+    "3x3 average pool > 1x1 conv 64, BN, ReLU",
+)
+MODULES = {
+    "naive_inception": {"": ("28 x 28 x 192", "28 x 28 x 416", (
+        "1x1 conv 64, ReLU", "3x3 conv 128, ReLU", "5x5 conv 32, ReLU", "3x3 max pool",
+    ))},
+    "inception": {"": ("28 x 28 x 192", "28 x 28 x 256", (
+        "1x1 conv 64, ReLU",
+        "1x1 conv 96, ReLU > 3x3 conv 128, ReLU",
+        "1x1 conv 16, ReLU > 5x5 conv 32, ReLU",
+        "3x3 max pool > 1x1 conv 32, ReLU",
+    ))},
+    "inception_a": {
+        "as released: module 5c": ("35 x 35 x 288", "35 x 35 x 288",
+                                   [way.format("5x5") for way in MODULE_A]),
+        "as in Figure 5, filters as released": (
+            "35 x 35 x 288", "35 x 35 x 288", [way.format("3x3") for way in MODULE_A]
+        ),
+    },
+    "inception_b": {"": ("17 x 17 x 768", "17 x 17 x 768", (
+        "1x1 conv 192, BN, ReLU",
+        "1x1 conv 128, BN, ReLU > 1x7 conv 128, BN, ReLU > 7x1 conv 192, BN, ReLU",
+        "1x1 conv 128, BN, ReLU > 7x1 conv 128, BN, ReLU > 1x7 conv 128, BN, ReLU > "
+        "7x1 conv 128, BN, ReLU > 1x7 conv 192, BN, ReLU",
+        "3x3 average pool > 1x1 conv 192, BN, ReLU",
+    ))},
+    "inception_c": {"": ("8 x 8 x 1280", "8 x 8 x 2048", (
+        "1x1 conv 320, BN, ReLU",
+        "1x1 conv 384, BN, ReLU > 1x3 conv 384, BN, ReLU",
+        "1x1 conv 384, BN, ReLU > 3x1 conv 384, BN, ReLU",
+        "1x1 conv 448, BN, ReLU > 3x3 conv 384, BN, ReLU > 1x3 conv 384, BN, ReLU",
+        "1x1 conv 448, BN, ReLU > 3x3 conv 384, BN, ReLU > 3x1 conv 384, BN, ReLU",
+        "3x3 average pool > 1x1 conv 192, BN, ReLU",
+    ))},
+    "grid_reduction_a": {"": ("35 x 35 x 288", "17 x 17 x 768", (
+        "3x3 conv 384 /2, BN, ReLU",
+        "1x1 conv 64, BN, ReLU > 3x3 conv 96, BN, ReLU > 3x3 conv 96 /2, BN, ReLU",
+        "3x3 max pool /2",
+    ))},
+    "grid_reduction_b": {"": ("17 x 17 x 768", "8 x 8 x 1280", (
+        "1x1 conv 192, BN, ReLU > 3x3 conv 320 /2, BN, ReLU",
+        "1x1 conv 192, BN, ReLU > 1x7 conv 192, BN, ReLU > 7x1 conv 192, BN, ReLU > "
+        "3x3 conv 192 /2, BN, ReLU",
+        "3x3 max pool /2",
+    ))},
+}
+SEPARABLE = "ReLU, 3x3 separable conv {}, (depthwise, then 1x1), BN"
+OTHERS = {
+    "naive_grid_reduction": {
+        "pool, then convolve": [
+            "input, 35 x 35 x 320 > 3x3 max pool /2 > inception > output, 17 x 17 x 640"
+        ],
+        "convolve, then pool": [
+            "input, 35 x 35 x 320 > inception > 3x3 max pool /2 > output, 17 x 17 x 640"
+        ],
+    },
+    "auxiliary_2014": {
+        f"on module {module}": [
+            f"inception_{module}, 14 x 14 x {maps} > 5x5 average pool /3 > "
+            "1x1 conv 128, ReLU > flatten > dense 1024, ReLU, dropout 0.7 > "
+            "dense 1000, softmax > output, 1000"
+        ]
+        for module, maps in (("4a", 512), ("4d", 528))
+    },
+    "auxiliary_2015": {"": [
+        "mixed_6e, 17 x 17 x 768 > 5x5 average pool /3 > 1x1 conv 128, BN, ReLU > "
+        "5x5 conv 768, BN, ReLU > global average pool > dense 1000, softmax > "
+        "output, 1000"
+    ]},
+    "identity_block": {
+        "basic: ResNet-18 and 34": [
+            "input, 56 x 56 x 64 > 3x3 conv 64, BN, ReLU > 3x3 conv 64, BN > "
+            "add, ReLU > output, 56 x 56 x 64",
+            "input, 56 x 56 x 64 > add, ReLU > output, 56 x 56 x 64",
+        ],
+        "bottleneck: ResNet-50 to 152": [
+            "input, 56 x 56 x 256 > 1x1 conv 64, BN, ReLU > 3x3 conv 64, BN, ReLU > "
+            "1x1 conv 256, BN > add, ReLU > output, 56 x 56 x 256",
+            "input, 56 x 56 x 256 > add, ReLU > output, 56 x 56 x 256",
+        ],
+    },
+    "conv_block": {
+        f"{title} takes the step": [
+            f"input, 56 x 56 x 256 > 1x1 conv 128{first}, BN, ReLU > "
+            f"3x3 conv 128{second}, BN, ReLU > 1x1 conv 512, BN > "
+            "add, ReLU > output, 28 x 28 x 512",
+            "input, 56 x 56 x 256 > 1x1 conv 512 /2, BN > "
+            "add, ReLU > output, 28 x 28 x 512",
+        ]
+        for title, first, second in (
+            ("v1: the first 1x1", " /2", ""), ("v1.5: the 3x3", "", " /2"),
+        )
+    },
+    "shortcut_options": {
+        title: [
+            "input, 56 x 56 x 64 > 3x3 conv 128 /2, BN, ReLU > 3x3 conv 128, BN > "
+            "add, ReLU > output, 28 x 28 x 128",
+            f"input, 56 x 56 x 64 > {shortcut} > add, ReLU > output, 28 x 28 x 128",
+        ]
+        for title, shortcut in (
+            ("option A: zero channels", "pad to 128 /2, with zeros"),
+            ("option B: projection", "1x1 conv 128 /2, BN"),
+        )
+    },
+    "separable": {
+        "entry and exit flow": [
+            f"entry_block2, 74 x 74 x 128 > {SEPARABLE.format(256)} > "
+            f"{SEPARABLE.format(256)} > 3x3 max pool /2 > "
+            "add > to entry_block4, 37 x 37 x 256",
+            "entry_block2, 74 x 74 x 128 > 1x1 conv 256 /2, BN > "
+            "add > to entry_block4, 37 x 37 x 256",
+        ],
+        "middle flow, eight times": [
+            f"entry_block4, 19 x 19 x 728 > {SEPARABLE.format(728)} > "
+            f"{SEPARABLE.format(728)} > {SEPARABLE.format(728)} > "
+            "add > to middle_block6, 19 x 19 x 728",
+            "entry_block4, 19 x 19 x 728 > add > to middle_block6, 19 x 19 x 728",
+        ],
+    },
+    "depthwise_separable": {
+        "standard": ["input, 56 x 56 x 128 > 3x3 conv 128, BN, ReLU6 > "
+                     "output, 56 x 56 x 128"],
+        "depthwise separable": [
+            "input, 56 x 56 x 128 > 3x3 depthwise conv, BN, ReLU6 > "
+            "1x1 conv 128, BN, ReLU6 > output, 56 x 56 x 128"
+        ],
+    },
+    "contract": {"": [
+        "input, 572 x 572 x 1 > 3x3 conv 64, ReLU > 3x3 conv 64, ReLU > "
+        "2x2 max pool /2 > to down2, 284 x 284 x 64",
+        "input, 572 x 572 x 1 > 3x3 conv 64, ReLU > 3x3 conv 64, ReLU > "
+        "to up1, 568 x 568 x 64",
+    ]},
+    "expand": {
+        title: [
+            "down1, 568 x 568 x 64 > crop, 88 pixels a side > concat > "
+            "3x3 conv 64, ReLU > 3x3 conv 64, ReLU > to head, 388 x 388 x 64",
+            f"up2, 196 x 196 x 128 > {up} > concat > "
+            "3x3 conv 64, ReLU > 3x3 conv 64, ReLU > to head, 388 x 388 x 64",
+        ]
+        for title, up in (
+            ("as released", "2x2 transposed conv 64, up 2"),
+            ("as in the text", "upsample x2 > 2x2 conv 64"),
+        )
+    },
+    "classifier_head": {"": [
+        "input, 7 x 7 x 1024 > global average pool, dropout 0.4 > "
+        "dense 1000, softmax > output, 1000"
+    ]},
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_branches_are_the_papers(name):
+    assert ways(diagram(name)) == {
+        title: [f"input, {read} > {way} > concat > output, {given}" for way in branches]
+        for title, (read, given, branches) in MODULES[name].items()
+    }
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_boxes_are_the_papers(name):
+    assert ways(diagram(name)) == OTHERS[name]
+
+
+def test_every_name_is_checked_against_its_paper():
+    assert {*MODULES, *OTHERS, *PICTURES} == set(block_names())
+
+
+def test_side_heads_stand_where_the_networks_have_them():
+    assert list(SIDE_HEADS) == ["inception_4a", "inception_4d"]
+    assert "count 0.3 each" in BLOCKS["auxiliary_2014"]
+    assert "counts 0.4" in BLOCKS["auxiliary_2015"]
+
+
+# Shapes and shortcuts
+
+
+def test_shapes_stand_where_the_map_changes():
+    assert labels(diagram("inception_c")) == {}
+    assert labels(diagram("grid_reduction_a")) == {
+        ("3x3 conv 384 /2", "concat"): (17, 17, 384),
+        ("3x3 conv 96 /2", "concat"): (17, 17, 96),
+        ("3x3 max pool /2", "concat"): (17, 17, 288),
+    }
+    assert labels(diagram("conv_block")) == {
+        ("1x1 conv 128 /2", "3x3 conv 128"): (28, 28, 128),
+        ("3x3 conv 128 /2", "1x1 conv 512"): (28, 28, 128),
+    }
+    assert labels(diagram("contract")) == {
+        ("3x3 conv 64", "3x3 conv 64"): (570, 570, 64)
+    }
+
+
+def test_shapes_can_be_left_out():
+    assert "28 x 28 x 128" in diagram("conv_block").dot
+    assert "28 x 28 x 128" not in plot_block("conv_block", show_shapes=False).dot
+
+
+def test_identity_is_solid_and_projection_dashed():
+    assert diagram("identity_block").dot.count("dashed") == 0
+    assert diagram("identity_block").dot.count("label=identity") == 2
+    for name in ("conv_block", "shortcut_options"):
+        assert diagram(name).dot.count("dashed") == 4, name
+        assert "identity" not in diagram(name).dot
+    assert diagram("separable").dot.count("dashed") == 2
+    assert diagram("separable").dot.count("label=identity") == 1
+
+
+def test_the_shortcut_is_the_way_around_the_branch():
+    graph = diagram("conv_block").graph
+    skips = [
+        (graph.nodes[e.source].lines[0], graph.nodes[e.target].lines[0])
+        for e in graph.edges
+        if e.skip
+    ]
+    assert skips == 2 * [("input", "1x1 conv 512 /2"), ("1x1 conv 512 /2", "add")]
+
+
+def test_branches_of_equal_length_have_no_shortcut():
+    def both(x, *, name):
+        left = layers.Conv2D(4, 1, name=f"{name}_left")(x)
+        right = layers.Conv2D(4, 3, padding="same", name=f"{name}_right")(x)
+        return layers.Add(name=f"{name}_add")([left, right])
+
+    graph = plot_block(both, input_shape=(8, 8, 4)).graph
+    assert not any(edge.skip for edge in graph.edges)
+
+
+def test_blocks_in_a_row_have_a_shortcut_each():
+    def two(x, *, name):
+        x = conv_block(x, 4, name=f"{name}1")
+        return identity_block(x, 4, name=f"{name}2")
+
+    figure = plot_block(two, input_shape=(8, 8, 4))
+    assert figure.dot.count("dashed") == 2
+    assert figure.dot.count("label=identity") == 1
+
+
+def test_szegedy_draws_upwards():
+    upwards = {name for name in DIAGRAMS if diagram(name).rankdir == "BT"}
+    assert upwards == {
+        *("naive_inception", "inception", "inception_a", "inception_b", "inception_c"),
+        *("naive_grid_reduction", "grid_reduction_a", "grid_reduction_b"),
+        *("auxiliary_2014", "auxiliary_2015"),
+    }
+
+
+# The blocks of the library
+
+DRAWN_IN = {
+    "identity_block": ("identity_block", "basic", "bottleneck"),
+    "conv_block": ("conv_block", "bottleneck", "projection"),
+    "shortcut_options": ("conv_block", "basic", "projection", "padded"),
+    "inception": ("inception", "max_pool"),
+    "inception_a": ("inception_a", "average_pool"),
+    "inception_b": ("inception_b",),
+    "inception_c": ("inception_c",),
+    "grid_reduction_a": ("grid_reduction_a",),
+    "grid_reduction_b": ("grid_reduction_b",),
+    "auxiliary_2014": ("auxiliary_2014",),
+    "auxiliary_2015": ("auxiliary_2015",),
+    "separable": ("separable",),
+    "depthwise_separable": ("depthwise_separable", "depthwise", "convolution"),
+    "contract": ("contract", "double_convolution"),
+    "expand": ("expand", "up_convolution", "match_size"),
+    "classifier_head": ("classifier_head", "drop"),
+}
+NO_BLOCK = {
+    "rescaling": "one layer, which scales the image",
+    "normalize": "the end of a convolution, in whose box it stands",
+    "initializer": "a recipe for weights",
+}
+
+
+def public_functions():
+    for module in pkgutil.iter_modules(blocks.__path__, "convzoo.blocks."):
+        found = importlib.import_module(module.name)
+        for name, function in inspect.getmembers(found, inspect.isfunction):
+            if function.__module__ == module.name and not name.startswith("_"):
+                yield name, function.__code__
+
+
+def test_every_public_block_is_drawn():
+    drawn = set(itertools.chain(*DRAWN_IN.values()))
+    assert drawn | set(NO_BLOCK) == {name for name, _ in public_functions()}
+    assert not drawn & set(NO_BLOCK)
+
+
+@pytest.mark.parametrize("name", DRAWN_IN)
+def test_diagrams_call_the_blocks_themselves(name):
+    codes = traced(name)[1]
+    called = {function for function, code in public_functions() if code in codes}
+    assert set(DRAWN_IN[name]) <= called
+
+
+# A block of one's own
+
+
+def test_own_block():
+    def mine(x, width, *, name):
+        y = layers.Conv2D(width, 3, strides=2, name=f"{name}_conv")(x)
+        y = layers.BatchNormalization(name=f"{name}_bn")(y)
+        return layers.ReLU(name=f"{name}_relu")(y)
+
+    figure = plot_block(mine, input_shape=(None, None, 3), width=5)
+    assert ways(figure) == {
+        "": ["input, ? x ? x 3 > 3x3 conv 5 /2, BN, ReLU > output, ? x ? x 5"]
+    }
+    assert "<B>mine</B>" in figure.dot
+    assert repr(figure) == "<Figure 'mine': 3 boxes>"
+
+
+def test_own_block_of_two_tensors():
+    shapes = [(28, 28, 1024), (64, 64, 512)]
+    figure = plot_block(expand, input_shape=shapes, filters=512, crop="skip")
+    assert ways(figure)[""] == [
+        "skip, 64 x 64 x 512 > crop, 4 pixels a side > concat > "
+        "3x3 conv 512, ReLU > 3x3 conv 512, ReLU > output, 56 x 56 x 512",
+        "x, 28 x 28 x 1024 > 2x2 transposed conv 512, up 2 > concat > "
+        "3x3 conv 512, ReLU > 3x3 conv 512, ReLU > output, 56 x 56 x 512",
+    ]
+
+
+def test_own_block_with_bound_arguments():
+    bound = functools.partial(identity_block, width=4)
+    assert plot_block(bound, input_shape=(8, 8, 16)).graph.name == "identity_block"
+
+
+def test_drawing_leaves_no_variables_behind():
+    plot_block(identity_block, input_shape=(8, 8, 16), width=4)
+    assert keras.layers.Dense(1)(keras.ops.ones((1, 2))).shape == (1, 1)
+
+
+# Pictures
+
+# LeCun et al., Table I: the X of each row, a map of S2.
+TABLE_I = {
+    0: (0, 4, 5, 6, 9, 10, 11, 12, 14, 15),
+    1: (0, 1, 5, 6, 7, 10, 11, 12, 13, 15),
+    2: (0, 1, 2, 6, 7, 8, 11, 13, 14, 15),
+    3: (1, 2, 3, 6, 7, 8, 9, 12, 14, 15),
+    4: (2, 3, 4, 7, 8, 9, 10, 12, 13, 15),
+    5: (3, 4, 5, 8, 9, 10, 11, 13, 14, 15),
+}
+
+
+def texts_of(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_c3_is_table_i():
+    (axes,) = plot_block("c3").figure.axes
+    dots = {
+        (int(x), int(y))
+        for line in axes.lines
+        if line.get_marker() == "o"
+        for x, y in zip(*line.get_data(), strict=True)
+    }
+    assert dots == {(column, row) for row, maps in TABLE_I.items() for column in maps}
+    assert axes.yaxis_inverted()
+
+
+def test_vgg_is_table_1():
+    texts = [text for text in texts_of(plot_block("vgg").figure) if text]
+    pools = ["112 x 112 x 64", "56 x 56 x 128", "28 x 28 x 256", "14 x 14 x 512"]
+    expected = ["D", "E", "16 weight layers", "19 weight layers"]
+    expected += ["input (RGB image)", "224 x 224 x 3"]
+    widths, counts = (64, 128, 256, 512, 512), ((2, 2), (2, 2), (3, 4), (3, 4), (3, 4))
+    for width, (d, e), shape in zip(
+        widths, counts, [*pools, "7 x 7 x 512"], strict=True
+    ):
+        expected += [f"conv3-{width}"] * (d + e) + ["maxpool", shape]
+    assert texts == [*expected, "FC-4096", "FC-4096", "FC-1000", "soft-max"]
+
+
+def test_overlap_tile_is_the_networks():
+    figure = plot_block("overlap_tile").figure
+    assert set(texts_of(figure)) - {""} == {
+        *("reads 572 x 572", "gives 388 x 388", "92", "U-Net")
+    }
+    left = figure.axes[0]
+    squares = {(*patch.get_xy(), patch.get_width()) for patch in left.patches}
+    assert squares == {(0, 0, 512), (-92, -92, 572), (0, 0, 388)}
+    image = left.images[0].get_array()
+    assert image.shape == (348, 348)
+    assert (image[:46] == image[46:92][::-1])[:, 46:-46].mean() < 0.5  # paler
+    assert ((image[45, 46:-46] < 0.8) == (image[46, 46:-46] < 0.5)).all()
+
+
+# Files, text and errors
+
+
+def signature(content):
+    return content.lstrip()[:4]
+
+
+@pytest.mark.parametrize("name", ["conv_block", "c3"])
+def test_files(tmp_path, name):
+    for suffix, start in ((".svg", b"<?xm"), (".png", b"\x89PNG"), (".pdf", b"%PDF")):
+        file = tmp_path / f"block{suffix}"
+        plot_block(name, file)
+        assert signature(file.read_bytes()) == start
+
+
+@pytest.mark.usefixtures("bare")
+def test_files_without_graphviz(tmp_path):
+    figure = plot_block("conv_block", tmp_path / "block.dot")
+    assert (tmp_path / "block.dot").read_text() == figure.dot
+    assert "matplotlib" in figure.hint
+    for kind, start in (("svg", b"<?xm"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        assert signature(figure.render(kind)) == start
+    assert "<svg" in figure._repr_svg_()
+    with pytest.raises(ValueError, match="kind='gif' is not known"):
+        figure.render("gif")
+
+
+@pytest.mark.usefixtures("bare")
+def test_dpi_sets_the_pixels():
+    def width(figure):
+        return Image.open(io.BytesIO(figure.render("png"))).width
+
+    for name in ("identity_block", "c3"):
+        ratio = width(plot_block(name, dpi=192)) / width(plot_block(name, dpi=96))
+        assert ratio == pytest.approx(2, abs=0.01)
+
+
+def test_the_page_of_graphviz_says_all(monkeypatch):
+    pytest.importorskip("pygraphviz")
+    monkeypatch.setenv("PATH", "")
+    svg = ElementTree.fromstring(diagram("conv_block").render("svg"))
+    texts = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "Conv block"
+    assert "He et al. 2015, arXiv:1512.03385, Figure 3, dotted shortcuts" in texts
+    assert "v1.5: the 3x3 takes the step" in texts
+    assert texts.count("1x1 conv 512 /2") == 2
+
+
+@pytest.mark.usefixtures("bare")
+def test_same_bytes_in_every_process():
+    code = (
+        "import sys\n"
+        "sys.modules['pygraphviz'] = None\n"
+        "from convzoo.inspect.block import plot_block\n"
+        "figure = plot_block('inception_c')\n"
+        "write = sys.stdout.buffer.write\n"
+        "write(figure.render('dot') + figure.render('svg'))\n"
+        "write(plot_block('overlap_tile').render('svg'))"
+    )
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+    )
+    figure, tile = diagram("inception_c"), plot_block("overlap_tile")
+    here = figure.render("dot") + figure.render("svg") + tile.render("svg")
+    assert elsewhere.stdout == here
+
+
+@pytest.mark.parametrize("name", DIAGRAMS)
+def test_matplotlib_keeps_texts_apart(name):
+    figure = diagram(name)
+    picture = panels_drawn.draw(
+        figure.graph, figure.caption, figure.rankdir, show_shapes=True, dpi=96
+    )
+    assert_tidy(picture.figure)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_keep_texts_apart(name):
+    assert_tidy(tables.picture(name, 96).figure)
+
+
+def assert_tidy(figure):
+    """Every text inside the page, none on another, none smaller than ten points."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for text in (*figure.texts, *_drawn(figure)) if text.get_text()]
+    spans = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+    for text, span in zip(texts, spans, strict=True):
+        assert figure.bbox.x0 + 2 < span.x0, text
+        assert span.x1 < figure.bbox.x1 - 2, text
+        assert figure.bbox.y0 < span.y0, text
+        assert span.y1 < figure.bbox.y1, text
+        assert text.get_size() >= 10, text
+    for (a, one), (b, other) in itertools.combinations(
+        zip(texts, spans, strict=True), 2
+    ):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        along = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert across <= 0 or along <= 1.5, (a, b)
+
+
+def _drawn(figure):
+    for axes in figure.axes:
+        yield from axes.texts
+        if axes.axison:
+            yield from (*axes.get_xticklabels(), *axes.get_yticklabels())
+            yield from (axes.xaxis.label, axes.yaxis.label)
+
+
+def test_names_need_no_keras():
+    code = (
+        "import sys\n"
+        "from convzoo.inspect.block import block_names, plot_block\n"
+        "assert 'inception_a' in block_names()\n"
+        "try:\n    plot_block('inceptiom_a')\n"
+        "except ValueError as error:\n    print(error)\n"
+        "assert 'keras' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.startswith(
+        "block='inceptiom_a' is not known, did you mean 'inception_a'?; accepted: 'c3',"
+    )
+
+
+def nothing(x, *, name):
+    del name
+    return x
+
+
+def forgetful(x, *, name):
+    del x, name
+
+
+# fmt: off
+MISUSE = [
+    ({"block": 3}, TypeError, "block must be a name or a block function, found int;"),
+    ({"block": "c3", "to_file": "c3.dot"}, ValueError,
+     "block='c3' is a picture without DOT text, found 'c3.dot': name a file"),
+    ({"block": "c3", "to_file": "c3.gif"}, ValueError, "must end in one of .svg"),
+    ({"block": "inception_b", "width": 3}, TypeError,
+     "takes no 'width': pass the function itself, as in plot_block"),
+    ({"block": "inception_b", "input_shape": (8, 8, 4)}, TypeError,
+     "block='inception_b' is drawn as published and takes no 'input_shape'"),
+    ({"block": "inception_b", "dpi": 0}, ValueError, "dpi must be a whole number of"),
+    ({"block": nothing}, ValueError, "input_shape=None must be the shape that"),
+    ({"block": nothing, "input_shape": ()}, ValueError, r"input_shape=\(\) must be"),
+    ({"block": nothing, "input_shape": "ab"}, ValueError, "input_shape='ab' must be"),
+    ({"block": nothing, "input_shape": (8, 8, 4)}, ValueError,
+     "block nothing adds no layer to its input: there is nothing to draw."),
+    ({"block": forgetful, "input_shape": (8, 8, 4)}, TypeError,
+     "block forgetful must return the tensor that it makes, found None."),
+    ({"block": nothing, "input_shape": [(8, 4), (8, 4)]}, ValueError,
+     "input_shape lists 2 shapes, but block nothing takes x: give one shape"),
+    ({"block": identity_block, "input_shape": (8, 8, 4), "width": 4}, ValueError,
+     "identity_block 'block' adds 16 channels to 4"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), MISUSE)
+def test_misuse_is_answered_in_a_sentence(arguments, error, message):
+    with pytest.raises(error, match=message):
+        plot_block(**arguments)
+
+
+def test_an_unwritable_file(tmp_path):
+    with pytest.raises(OSError, match="cannot be written: No such file"):
+        plot_block("classifier_head", tmp_path / "missing" / "head.svg")
