@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from convzoo import blocks as blocks
     from convzoo.anatomy import stages as stages
     from convzoo.catalog import list_models as list_models
+    from convzoo.inspect.architecture.plot import plot_architecture as plot_architecture
+    from convzoo.inspect.block import plot_block as plot_block
     from convzoo.inspect.features import feature_extractor as feature_extractor
     from convzoo.inspect.features import feature_maps as feature_maps
     from convzoo.inspect.grad_cam import grad_cam as grad_cam
     from convzoo.inspect.plot import plot_model as plot_model
     from convzoo.inspect.tables import summary as summary
+    from convzoo.inspect.zoo import plot_zoo as plot_zoo
     from convzoo.models.alexnet import alexnet as alexnet
     from convzoo.models.googlenet import googlenet as googlenet
     from convzoo.models.inception_v3 import inception_v3 as inception_v3
@@ -58,7 +61,10 @@ _HOMES = {
     "mini_resnet": "models.miniatures",
     "mini_vgg": "models.miniatures",
     "mobilenet": "models.mobilenet",
+    "plot_architecture": "inspect.architecture.plot",
+    "plot_block": "inspect.block",
     "plot_model": "inspect.plot",
+    "plot_zoo": "inspect.zoo",
     "predict": "prediction",
     "resnet101": "models.resnet",
     "resnet152": "models.resnet",

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convzoo import __version__
-from convzoo.arguments import near, one_of
+from convzoo.arguments import near
 from convzoo.catalog import CATALOG, SORTS, TASKS, Entry, list_models
 from convzoo.commands.errors import misuse, print_json, reported
 from convzoo.commands.evaluate import evaluate_command
+from convzoo.commands.models import check_model, structure
 from convzoo.commands.options import (
     LEVELS,
     Count,
@@ -29,13 +30,11 @@ from convzoo.commands.options import (
     obtain,
     variant_option,
 )
+from convzoo.commands.plot import plot_command
 from convzoo.commands.weights import weights
-from convzoo.inspect.formats import drawing_file
 from convzoo.terminal import print_models, quiet_keras, with_progress
 
 if TYPE_CHECKING:
-    import keras
-
     from convzoo.inspect.plot import Level
     from convzoo.prediction import Outcome
 
@@ -79,6 +78,7 @@ def app() -> None:
 
 app.add_command(weights)
 app.add_command(evaluate_command)
+app.add_command(plot_command)
 
 
 @app.command("list")
@@ -157,52 +157,16 @@ def summary_command(
 
     MODEL is a name that convzoo list shows.
     """
-    _check_model(model, variant)
+    check_model(model, variant)
     shape = _parse_shape(input_shape)
     with reported(), quiet_keras(f"Building {model}"):
         from convzoo.inspect.tables import summary  # noqa: PLC0415
 
-        table = summary(_structure(model, variant, shape, classes), level=level)
+        table = summary(structure(model, variant, shape, classes), level=level)
     if as_json:
         print_json(table.to_dict())
     else:
         table.print()
-
-
-@app.command("plot")
-@_argument
-@click.option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    type=click.Path(readable=False),
-    help="File to write; else MODEL.svg.",
-)
-@variant_option
-@click.option(
-    "--level",
-    type=OneOf(LEVELS),
-    default="block",
-    show_default=True,
-    help="What makes a box.",
-)
-def plot_command(
-    model: str, output: str | None, variant: str | None, level: Level
-) -> None:
-    """Draw a model into a file; its suffix gives the format.
-
-    MODEL is a name that convzoo list shows.
-    """
-    _check_model(model, variant)
-    with reported():
-        file = drawing_file(f"{model}.svg" if output is None else output)
-    with reported(), quiet_keras(f"Drawing {model}"):
-        from convzoo.inspect.plot import plot_model  # noqa: PLC0415
-
-        figure = plot_model(_structure(model, variant), file, level=level)
-    click.echo(f"Wrote {file}")
-    if figure.hint:
-        click.echo(figure.hint, err=True)
 
 
 @app.command("predict")
@@ -263,14 +227,6 @@ def predict_command(
         raise click.exceptions.Exit(1)
 
 
-def _check_model(model: str, variant: str | None) -> None:
-    """Refuse an unknown model or variant before Keras is imported."""
-    with reported():
-        one_of("model", model, CATALOG)
-        if variant is not None:
-            one_of("variant", variant, CATALOG[model].variants)
-
-
 def _parse_shape(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
@@ -293,21 +249,6 @@ def _parse_number(text: str | None) -> int | None:
         misuse(f"--max-parameters must be a number such as 5M, found {text!r}.")
     number, unit = match.groups()
     return int(Decimal(number.replace(",", "")) * _UNITS[unit.lower()])
-
-
-def _structure(
-    model: str,
-    variant: str | None,
-    input_shape: tuple[int, int, int] | None = None,
-    classes: int | None = None,
-) -> keras.Model:
-    """Build a model without allocating its weights."""
-    from convzoo.deferred import without_weights  # noqa: PLC0415
-
-    with without_weights():
-        return CATALOG[model].load()(
-            variant=variant, input_shape=input_shape, classes=classes
-        )
 
 
 def _checked(paths: Iterable[Path]) -> list[Outcome]:

@@ -38,7 +38,14 @@ ALLOWED = {
     "inspect": {"blocks", "terminal", "models", "pretrained", *GROUND},
     "prediction": {"models", "pretrained", *GROUND},
     "evaluation": {"prediction", "models", "pretrained", *GROUND},
-    "commands": {"evaluation", "prediction", "pretrained", "terminal", *GROUND},
+    "commands": {
+        "inspect",
+        "evaluation",
+        "prediction",
+        "pretrained",
+        "terminal",
+        *GROUND,
+    },
     "cli": {
         "commands",
         "prediction",
@@ -93,7 +100,8 @@ def test_public_names():
         *("list_models", "list_weights", "weights_info", "load_weights"),
         *("save_weights", "load_model", "predict", "stages"),
         *("feature_extractor", "feature_maps", "grad_cam"),
-        *("plot_model", "summary", "blocks"),
+        *("plot_architecture", "plot_block", "plot_model", "plot_zoo"),
+        *("summary", "blocks"),
     }
     assert set(convzoo.__all__) == fixed
     assert fixed <= set(dir(convzoo))

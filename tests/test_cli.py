@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bound import BOUND
 from click.testing import CliRunner
 
 import convzoo
@@ -132,6 +133,25 @@ class TestMisuse:
             (("plot", "lenet", "--level", "neuron"), "accepted: 'stage', 'block', "),
             (("plot", "lenet", "-o", "a.docx"), "'a.docx' must .*, found '.docx'."),
             (("plot", "lenet", "-o", ""), "'' must .*.dot, found no suffix."),
+            (("plot",), "MODEL is missing: name one that convzoo list shows."),
+            (("plot", "lenet", "--kind", "grap"), "--kind='grap' .*an 'graph'?"),
+            (("plot", "lenet", "--kind", "zoo"), "all models: leave 'lenet' out."),
+            (("plot", "--kind", "block"), "a block is missing; .*, identity_block, "),
+            (("plot", "idblock", "--kind", "block"), "did you mean 'identity_block'?"),
+            (("plot", "--kind", "zoo", "--level", "block"), "leave it out for zoo."),
+            (
+                ("plot", "lenet", "--kind", "architecture", "--level", "layer"),
+                "--level",
+            ),
+            (("plot", "c3", "--kind", "block", "--variant", "v1"), "--variant v1 is"),
+            (
+                ("plot", "--kind", "zoo", "-o", "a.dot"),
+                "'a.dot' must .*pdf: --kind zoo",
+            ),
+            (
+                ("plot", "lenet", "--kind", "architecture", "-o", "a.DOT"),
+                "'a.DOT' must",
+            ),
             (("predict", "--top", "x", "a.png"), "--top must be .*1, found 'x'."),
             (("predict", "--top", "0", "a.png"), "--top must be .*1, found '0'."),
             (("predict", "--model", "lenett", "a.png"), "did you mean 'lenet'?"),
@@ -233,6 +253,21 @@ class TestInspection:
         assert result.exit_code == 0
         assert "digraph" in (tmp_path / "a.dot").read_text()
 
+    @pytest.mark.parametrize(
+        ("arguments", "file", "words"),
+        [
+            (("lenet", "--kind", "architecture"), "lenet.svg", ["6@28 x 28"]),
+            (("identity_block", "--kind", "block"), "identity_block.svg", ["Figure 5"]),
+            (("--kind", "zoo"), "zoo.svg", ["<!-- resnet152 -->", "<!-- alexnet -->"]),
+        ],
+    )
+    def test_plot_of_other_kinds(self, tmp_path, monkeypatch, arguments, file, words):
+        monkeypatch.chdir(tmp_path)
+        result = run("plot", *arguments)
+        assert (result.exit_code, result.stdout) == (0, f"Wrote {file}\n")
+        for word in words:
+            assert word in (tmp_path / file).read_text()
+
     def test_plot_into_a_place_that_does_not_exist_fails(self, tmp_path):
         result = run("plot", "lenet", "-o", tmp_path / "none" / "a.svg")
         assert result.exit_code == 1
@@ -288,7 +323,6 @@ class TestProcess:
             assert 1 >= best["probability"] > second["probability"] >= 0
 
     def test_what_may_not_be_read_is_listed_beside_the_good(self, tmp_path):
-        before = permissions_bind()
         locked = tmp_path / "locked"
         locked.mkdir()
         for name in ("7.png", "secret.png", "locked/1.png"):
@@ -299,7 +333,7 @@ class TestProcess:
         locked.chmod(0)
         try:
             code, output, errors = finish(
-                start("predict", "--model", "lenet", *paths, before=before)
+                start("predict", "--model", "lenet", *paths, before=BOUND)
             )
         finally:
             locked.chmod(0o700)
@@ -322,7 +356,9 @@ class TestProcess:
         assert best.split()[1] == "7"
         assert best.split()[0].endswith("%")
 
-    @pytest.mark.parametrize("arguments", ["--help", "list", "plot lenet -o a.docx"])
+    @pytest.mark.parametrize(
+        "arguments", ["--help", "list", "plot lenet -o a.docx", "plot -h"]
+    )
     def test_start_is_instant_and_imports_no_framework(self, arguments):
         script = (
             "import sys; sys.argv = ['convzoo', *sys.argv[1].split()]\n"
@@ -367,16 +403,6 @@ class TestProcess:
         monkeypatch.setattr("convzoo.cli.list_models", lambda _: interrupt())
         result = run("list")
         assert (result.exit_code, result.output) == (130, "")
-
-
-def permissions_bind():
-    """Return what to put before a command so that permissions bind it, even root's."""
-    if os.geteuid() != 0:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("permissions do not bind root, and setpriv is not installed")
-    return [setpriv, "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def until(terminal, word="never shown"):
