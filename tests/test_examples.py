@@ -63,12 +63,12 @@ def test_train_lenet(variant, tmp_path):
     assert report["test"] < 2
 
 
-def test_quickstart_notebook():
-    notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
-    environment = dict(os.environ)
+def executed(name):
+    """Run a notebook as Jupyter does; return its cells' results."""
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
     NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": EXAMPLES}}
-    ).execute(env=environment)
+    ).execute(env=dict(os.environ))
     outputs = [
         output
         for cell in notebook.cells
@@ -76,7 +76,21 @@ def test_quickstart_notebook():
         for output in cell.outputs
     ]
     assert not [o for o in outputs if o.output_type == "error"]
-    shown = [o.data for o in outputs if o.output_type == "execute_result"]
+    return [o.data for o in outputs if o.output_type == "execute_result"]
+
+
+def test_quickstart_notebook():
+    shown = executed("quickstart.ipynb")
     assert sum("image/svg+xml" in data for data in shown) == 2
     assert any("<table" in data.get("text/html", "") for data in shown)
     assert shown[-1]["text/plain"] == str([str(digit) for digit in range(10)])
+
+
+def test_look_inside_notebook():
+    shown = executed("look_inside.ipynb")
+    assert sum("image/svg+xml" in data for data in shown) == 16
+    assert sum("image/png" in data for data in shown) == 3
+    assert any("<table" in data.get("text/html", "") for data in shown)
+    texts = [data["text/plain"] for data in shown]
+    assert "{'v1': [483, 483], 'v1.5': [427, 427]}" in texts
+    assert any("'s32': (7, 7, 2048)" in text for text in texts)
