@@ -196,7 +196,7 @@ def _identity(net: Network, unit: Unit, branches: Sequence[Chain]) -> tuple[str,
 
 def _chains(net: Network, calls: Sequence[str]) -> list[Chain]:
     """Return the units of a box as unbranched chains, each before what reads it."""
-    units = _units(net, calls)
+    units = units_of(net, calls)
     home = {call: index for index, unit in enumerate(units) for call in unit.calls}
     before = [
         sorted(
@@ -250,7 +250,7 @@ def _entries(net: Network, chains: Sequence[Chain]) -> list[Chain]:
     ]
 
 
-def _units(net: Network, calls: Sequence[str]) -> list[Unit]:
+def units_of(net: Network, calls: Sequence[str]) -> list[Unit]:
     """Join operations with the padding before and the activation after them."""
     units: dict[str, Unit] = {}  # by last call
     leads = _activates_first(net, calls)

@@ -90,6 +90,10 @@ class Figure:
             pygraphviz: Any = importlib.import_module("pygraphviz")
             return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
         _tell_hint()
+        return self._drawn(kind)
+
+    def _drawn(self, kind: str) -> bytes:
+        """Render without Graphviz."""
         return matplotlib_graph.draw(
             self.graph,
             kind,

@@ -23,21 +23,11 @@ from convzoo.inspect.plot import Figure
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class BlockFigure(Figure):
-    """One or more blocks side by side under a caption; see `Figure`.
-
-    Without Graphviz, matplotlib draws the same boxes, and `hint` says so.
-    """
+    """One or more blocks side by side under a caption; see `Figure`."""
 
     caption: str
 
-    def render(self, kind: str) -> bytes:
-        """Return the diagram as the content of an svg, png, pdf or dot file.
-
-        Raises:
-            ValueError: If ``kind`` is another word.
-        """
-        if self.hint is None or kind not in ("svg", "png", "pdf"):
-            return super().render(kind)
+    def _drawn(self, kind: str) -> bytes:
         return panels_drawn.draw(
             self.graph,
             self.caption,

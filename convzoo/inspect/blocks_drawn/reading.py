@@ -195,7 +195,7 @@ def _boxes(net: Network, calls: Sequence[str], panel: Panel) -> list[Node]:
         return bool(panel.whole) and unit.calls[0].startswith(f"{panel.whole}_")
 
     boxes: list[Node] = []
-    for whole, units in groupby(lines._units(net, calls), within):
+    for whole, units in groupby(lines.units_of(net, calls), within):
         if whole:
             all_calls = tuple(call for unit in units for call in unit.calls)
             box = _node(net, all_calls, (panel.whole,), panel)
