@@ -21,6 +21,7 @@ from PIL import Image
 from convzoo import blocks
 from convzoo.blocks.encoder import expand
 from convzoo.blocks.residual import conv_block, identity_block
+from convzoo.inspect import plot
 from convzoo.inspect.block import BLOCKS, block_names, plot_block
 from convzoo.inspect.blocks_drawn import panels_drawn, tables
 from convzoo.models.googlenet import SIDE_HEADS
@@ -490,10 +491,13 @@ def test_files(tmp_path, name):
 
 
 @pytest.mark.usefixtures("bare")
-def test_files_without_graphviz(tmp_path):
+def test_files_without_graphviz(tmp_path, caplog):
     figure = plot_block("conv_block", tmp_path / "block.dot")
     assert (tmp_path / "block.dot").read_text() == figure.dot
     assert "matplotlib" in figure.hint
+    plot._tell_hint.cache_clear()
+    figure.render("svg")
+    assert figure.hint in caplog.text
     for kind, start in (("svg", b"<?xm"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
         assert signature(figure.render(kind)) == start
     assert "<svg" in figure._repr_svg_()
