@@ -232,7 +232,7 @@ def test_pictures_are_saved(tmp_path):
         assert content.startswith(start)
         assert content == plot_history({"loss": [1.0, np.nan, 0.5]}).render(kind)
     assert "<svg" in picture._repr_svg_()
-    with pytest.raises(ValueError, match=r"suffix='\.jpg' is not known"):
+    with pytest.raises(ValueError, match=r"must end in one of .svg, .png, .pdf, found '\.jpg'"):
         picture.save(tmp_path / "loss.jpg")
     with pytest.raises(OSError, match="cannot be written: No such file"):
         picture.save(tmp_path / "missing" / "loss.png")

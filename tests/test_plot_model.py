@@ -85,7 +85,7 @@ def test_resolution(renderer):
 def test_pictures_too_long_are_drawn_coarser(monkeypatch):
     draw_by("matplotlib", monkeypatch)
     figure = plot_model(skeleton("lenet"), rankdir="LR", dpi=20_000)
-    monkeypatch.setattr("convzoo.inspect.matplotlib_graph._MOST_PIXELS", 500)
+    monkeypatch.setattr("convzoo.inspect.picture._MOST_PIXELS", 500)
     assert size_of(figure.render("png"))[0] == pytest.approx(500, abs=1)
 
 

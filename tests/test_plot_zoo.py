@@ -169,7 +169,7 @@ def test_files(tmp_path):
     [
         ({"pattern": "rsnet50"}, "'rsnet50' fits .*, did you mean 'resnet50'.*alexnet"),
         ({"pattern": "lenet"}, "'lenet' fits no model with published accuracy on"),
-        ({"to_file": "zoo.dot"}, "suffix='.dot' is not known.*'.svg', '.png', '.pdf'"),
+        ({"to_file": "zoo.dot"}, "must end in one of .svg, .png, .pdf, found '.dot'"),
     ],
 )
 def test_refused(arguments, message):

@@ -8,6 +8,7 @@ from itertools import groupby
 import graphviz
 
 from convzoo.calls import Shape
+from convzoo.inspect import looks
 from convzoo.inspect.graph import (
     ADDED,
     COPIED,
@@ -19,20 +20,16 @@ from convzoo.inspect.graph import (
 )
 from convzoo.inspect.operations import KINDS, shape_text
 
-FONT = "Helvetica"
-TITLE_SIZE, TEXT_SIZE, LABEL_SIZE = 12, 11, 10  # points
-BORDER, SKIP, LABEL = "#5f6b76", "#8a5a00", "#37474f"
 _FRAME = 20  # points between a frame and its layers
 _WIDTH = 122  # points, the least of a layer in one
 _CHARACTER = 0.6  # breadth of one on average, in font sizes
-FRAME, FRAME_FILL = "#b0bec5", "#f6f8f9"
 # Style and colour of the edges that a legend explains.
 LINKS = {
-    "": ("solid", BORDER),
-    ADDED: ("dashed", SKIP),
-    COPIED: ("dashed", SKIP),
-    CROPPED: ("dashed", SKIP),
-    SIDE_HEAD: ("dotted", "#6a3d9a"),
+    "": ("solid", looks.BORDER),
+    ADDED: ("dashed", looks.SKIP),
+    COPIED: ("dashed", looks.SKIP),
+    CROPPED: ("dashed", looks.SKIP),
+    SIDE_HEAD: ("dotted", looks.SIDE_HEAD),
 }
 
 
@@ -97,8 +94,10 @@ def dot_text(
         clustered = len(members) > 1
         box = graphviz.Digraph(name=f"cluster_{number}") if clustered else dot
         if clustered:
-            box.attr(label=_escape(block), labeljust="l", color=FRAME)
-            box.attr(style="rounded,filled", fillcolor=FRAME_FILL, margin=str(_FRAME))
+            box.attr(label=_escape(block), labeljust="l", color=looks.FRAME)
+            box.attr(
+                style="rounded,filled", fillcolor=looks.FRAME_FILL, margin=str(_FRAME)
+            )
             _make_room(box, block, graph, members[0])
         for index in members:
             node = graph.nodes[index]
@@ -121,8 +120,8 @@ def _digraph(graph: Graph, rankdir: str, dpi: int | None) -> graphviz.Digraph:
         name=graph.name,
         graph_attr={
             "rankdir": rankdir,
-            "fontname": FONT,
-            "fontsize": str(TEXT_SIZE),
+            "fontname": looks.FONT,
+            "fontsize": str(looks.TEXT_SIZE),
             "nodesep": "0.3",
             "ranksep": "0.16" if tight else "0.24",
             "pad": "0.15",
@@ -133,19 +132,19 @@ def _digraph(graph: Graph, rankdir: str, dpi: int | None) -> graphviz.Digraph:
         node_attr={
             "shape": "box",
             "style": "rounded,filled",
-            "fontname": FONT,
-            "fontsize": str(TEXT_SIZE),
-            "color": BORDER,
+            "fontname": looks.FONT,
+            "fontsize": str(looks.TEXT_SIZE),
+            "color": looks.BORDER,
             "margin": "0.1,0.04",
             "height": "0.25",
             # Inside a frame also a shape beside an edge has room.
             "width": f"{_WIDTH / 72:.1f}" if tight else "0.75",
         },
         edge_attr={
-            "fontname": FONT,
-            "fontsize": str(LABEL_SIZE),
-            "fontcolor": LABEL,
-            "color": BORDER,
+            "fontname": looks.FONT,
+            "fontsize": str(looks.LABEL_SIZE),
+            "fontcolor": looks.LABEL,
+            "color": looks.BORDER,
             "arrowsize": "0.7",
         },
     )
@@ -164,7 +163,7 @@ def _edge_label(shape: Shape) -> dict[str, str]:
 
 
 def _label(title: str, lines: list[str]) -> str:
-    rows = [f'<FONT POINT-SIZE="{TITLE_SIZE}"><B>{_text(title)}</B></FONT>']
+    rows = [f'<FONT POINT-SIZE="{looks.TITLE_SIZE}"><B>{_text(title)}</B></FONT>']
     rows = [*(rows if title else []), *map(_text, lines)]
     cells = "".join(f"<TR><TD>{row}</TD></TR>" for row in rows)
     return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{cells}</TABLE>>'
@@ -184,7 +183,7 @@ def _legend(graph: Graph) -> str:
         )
     half = (len(cells) + 1) // 2
     rows = "".join(f"<TR>{''.join(cells[row::half])}</TR>" for row in range(half))
-    return f'<<TABLE BORDER="0" COLOR="{BORDER}">{rows}</TABLE>>'
+    return f'<<TABLE BORDER="0" COLOR="{looks.BORDER}">{rows}</TABLE>>'
 
 
 def _text(text: str) -> str:
@@ -203,8 +202,8 @@ def _make_room(box: graphviz.Digraph, title: str, graph: Graph, first: int) -> N
         and graph.nodes[edge.source].block != graph.nodes[first].block
         and not edge.skip
     ]
-    half = max(_WIDTH, _CHARACTER * TITLE_SIZE * len(graph.nodes[first].name)) / 2
-    missing = _CHARACTER * TEXT_SIZE * len(title) + 10 - half - _FRAME
+    half = max(_WIDTH, _CHARACTER * looks.TITLE_SIZE * len(graph.nodes[first].name)) / 2
+    missing = _CHARACTER * looks.TEXT_SIZE * len(title) + 10 - half - _FRAME
     if heads == [first] and missing > 0:
         with box.subgraph() as row:
             row.attr(rank="same")

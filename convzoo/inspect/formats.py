@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+PICTURES = (".svg", ".png", ".pdf")
+SUFFIXES = (*PICTURES, ".dot")
 
 
-def drawing_file(path: str | os.PathLike[str]) -> Path:
+def drawing_file(
+    path: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES
+) -> Path:
     """Return the path of a file whose suffix names a format.
 
     Raises:
         ValueError: If the suffix is another one.
     """
     file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
+    if file.suffix.lower() not in suffixes:
         found = repr(file.suffix) if file.suffix else "no suffix"
         raise ValueError(
-            f"The file {os.fspath(path)!r} must end in one of {', '.join(SUFFIXES)}, "
+            f"The file {os.fspath(path)!r} must end in one of {', '.join(suffixes)}, "
             f"found {found}."
         )
     return file

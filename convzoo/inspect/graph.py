@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 
@@ -108,7 +108,9 @@ def _node(
     return Node(
         name=name,
         repeats=1,
-        kind=_kind([net.calls[call].layer for call in calls]),
+        kind=operations.main_kind(
+            operations.kind(net.calls[call].layer) for call in calls
+        ),
         lines=gist if several else lines_of(net, calls),
         gist=gist,
         operations=texts_of(net, calls),
@@ -122,11 +124,6 @@ def _node(
 def _shape(net: Network, call: str) -> Shape:
     read = any(tensor.call == call for tensor in net.shapes)
     return net.output_of(call) if read else tuple(net.calls[call].layer.output.shape)
-
-
-def _kind(layers: list[Any]) -> str:
-    found = {operations.kind(layer) for layer in layers}
-    return next(kind for kind in operations.KINDS if kind in found)
 
 
 def _collapse(net: Network, nodes: list[Node]) -> list[Node]:

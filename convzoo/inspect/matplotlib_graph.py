@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import io
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
 from convzoo.calls import Shape
-from convzoo.inspect import dot
+from convzoo.inspect import dot, looks
 from convzoo.inspect.curves import curve, way
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Layout, Link, Point
 from convzoo.inspect.nested import nested_layout
 from convzoo.inspect.operations import KINDS, shape_text
-from convzoo.inspect.picture import style
+from convzoo.inspect.picture import Picture, style, width_of
 
 # All lengths are in points.
 _LEADING = 1.3  # of a line, in font sizes
@@ -32,8 +27,6 @@ _ACROSS = 22.0
 _ALONG = {"stage": 28.0, "block": 28.0, "layer": 22.0}
 _FRAME = 8.0  # between a block's border and its layers
 _SWATCH = 14.0
-_MOST_PIXELS = 32767  # on a side, as Graphviz has it
-_RENDERER = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
 
 class _Text(NamedTuple):
@@ -50,61 +43,47 @@ class _Box(NamedTuple):
 
 def draw(
     graph: Graph,
-    kind: str,
     *,
     show_shapes: bool,
     show_layer_names: bool,
     rankdir: str,
     dpi: int,
-) -> bytes:
-    """Draw a graph.
+) -> Picture:
+    """Draw a graph, the same bytes for the same graph.
 
     Args:
         graph: What to draw.
-        kind: "svg", "png" or "pdf".
         show_shapes: Whether edges say where the shape of the map changes.
         show_layer_names: Whether boxes have their names as titles.
         rankdir: Direction of the data: "TB", "BT", "LR" or "RL".
         dpi: Pixels per inch of a png.
-
-    Returns:
-        The content of the file; the same bytes for the same graph.
     """
-    # Text stays text in an svg, to be searched and selected.
-    with style(), matplotlib.rc_context({"svg.fonttype": "none"}):
+    with style():
         boxes = [
             _box(node, show_shapes=show_shapes, show_layer_names=show_layer_names)
             for node in graph.nodes
         ]
         figure = _figure(graph, boxes, rankdir, show_shapes=show_shapes)
-        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        content = io.BytesIO()
-        most = _MOST_PIXELS / max(figure.get_size_inches())
-        figure.savefig(
-            content, format=kind, dpi=min(dpi, most), metadata=dates.get(kind)
-        )
-        return content.getvalue()
+    figure.set_dpi(dpi)
+    return Picture(figure, svg_text="none")
 
 
 def _box(node: Node, *, show_shapes: bool, show_layer_names: bool) -> _Box:
     lines = [
-        _Text(line, dot.TEXT_SIZE, "normal")
+        _Text(line, looks.TEXT_SIZE, "normal")
         for line in dot.lines_of(
             node, show_shapes=show_shapes, show_layer_names=show_layer_names
         )
     ]
     if show_layer_names:
-        lines.insert(0, _Text(dot.title_of(node), dot.TITLE_SIZE, "bold"))
+        lines.insert(0, _Text(dot.title_of(node), looks.TITLE_SIZE, "bold"))
     width = max((_width(line) for line in lines), default=0.0) + 2 * _INSET[0]
     height = sum(line.size * _LEADING for line in lines) + 2 * _INSET[1]
     return _Box(lines, width, height)
 
 
-@functools.lru_cache(4096)
 def _width(text: _Text) -> float:
-    font = FontProperties(size=text.size, weight=text.weight)
-    renderer: Any = _RENDERER
-    return float(renderer.get_text_width_height_descent(text.text, font, False)[0])
+    return width_of(text.text, text.size, text.weight)
 
 
 def _figure(
@@ -116,7 +95,7 @@ def _figure(
         for edge in graph.edges
     ]
     groups = dot.clusters_of(graph)
-    titles = [_Text(block, dot.TEXT_SIZE, "normal") for block, _ in groups]
+    titles = [_Text(block, looks.TEXT_SIZE, "normal") for block, _ in groups]
     sizes = [
         Item(box.height, box.width) if sideways else Item(box.width, box.height)
         for box in boxes
@@ -141,7 +120,7 @@ def _figure(
     legend = _legend(graph)
     side = max(_width(text) for _, _, text in legend) + _SWATCH + 8
     figure_width = _MARGIN + width + 24 + side + _MARGIN
-    row = dot.TEXT_SIZE * 1.7
+    row = looks.TEXT_SIZE * 1.7
     figure_height = max(height, len(legend) * row) + 2 * _MARGIN
     figure = Figure(figsize=(figure_width / 72, figure_height / 72))
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -243,7 +222,7 @@ def _draw_label(
         y,
         label.text,
         size=label.size,
-        color=dot.LABEL,
+        color=looks.LABEL,
         va="bottom" if sideways and not slanting else "center",
         ha=ha,
         parse_math=False,
@@ -265,7 +244,7 @@ def _draw_box(axes: Axes, box: _Box, centre: Point, colour: str) -> None:
             box.height,
             boxstyle=rounded,
             facecolor=colour,
-            edgecolor=dot.BORDER,
+            edgecolor=looks.BORDER,
             linewidth=0.9,
             zorder=2,
         )
@@ -287,7 +266,7 @@ def _draw_box(axes: Axes, box: _Box, centre: Point, colour: str) -> None:
 
 
 def _label(shape: Shape) -> _Text:
-    return _Text(shape_text(shape), dot.LABEL_SIZE, "normal")
+    return _Text(shape_text(shape), looks.LABEL_SIZE, "normal")
 
 
 def _legend(graph: Graph) -> list[tuple[str, str, _Text]]:
@@ -295,7 +274,7 @@ def _legend(graph: Graph) -> list[tuple[str, str, _Text]]:
     boxes = [("", KINDS[kind], kind) for kind in dot.kinds_of(graph)]
     lines = [(*dot.LINKS[link], link) for link in dot.links_of(graph)]
     return [
-        (style, colour, _Text(text, dot.TEXT_SIZE, "normal"))
+        (style, colour, _Text(text, looks.TEXT_SIZE, "normal"))
         for style, colour, text in (*boxes, *lines)
     ]
 
@@ -316,7 +295,7 @@ def _draw_legend_row(
                 _SWATCH,
                 _SWATCH,
                 facecolor=colour,
-                edgecolor=dot.BORDER,
+                edgecolor=looks.BORDER,
                 linewidth=0.8,
             )
         )
@@ -335,8 +314,8 @@ def _draw_frame(axes: Axes, corner: Point, other: Point, title: _Text) -> None:
             right - left,
             bottom - top,
             boxstyle="round,pad=0,rounding_size=5",
-            facecolor=dot.FRAME_FILL,
-            edgecolor=dot.FRAME,
+            facecolor=looks.FRAME_FILL,
+            edgecolor=looks.FRAME,
             linewidth=0.8,
             zorder=0,
         )
@@ -348,6 +327,6 @@ def _draw_frame(axes: Axes, corner: Point, other: Point, title: _Text) -> None:
         size=title.size,
         ha="left",
         va="top",
-        color=dot.LABEL,
+        color=looks.LABEL,
         parse_math=False,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
 from convzoo.calls import Shape
 
-# Kinds of operations and their colours; the first kind found names a block of several.
+# Kinds of operations and their colours, what matters most in a block first.
 KINDS = {
     "dense": "#f6cfc9",
     "transposed convolution": "#bfe6e4",
@@ -60,6 +60,12 @@ def kind(layer: Any) -> str:
         if re.search(pattern, name):
             return found
     return "model" if isinstance(layer, keras.Model) else "other"
+
+
+def main_kind(kinds: Iterable[str]) -> str:
+    """Return the kind that names a block of several: the first in `KINDS`."""
+    found = set(kinds)
+    return next(kind for kind in KINDS if kind in found)
 
 
 _KIND_OF = (

@@ -52,7 +52,7 @@ def groups(net: Network, level: str) -> Groups:
     stated = {
         name: Key(_stated(name, level), "")
         for name, call in net.calls.items()
-        if not _named_by_keras(call)
+        if not named_by_keras(call)
     }
     while True:
         keys = _completed(net, stated | _forks(net, stated))
@@ -63,7 +63,8 @@ def groups(net: Network, level: str) -> Groups:
         stated = {name: key for name, key in stated.items() if key not in broken}
 
 
-def _named_by_keras(call: Call) -> bool:
+def named_by_keras(call: Call) -> bool:
+    """Tell ``conv2d_7``, which is no name that says anything."""
     if "#" in call.name:
         return True
     stem = re.sub(r"_\d+$", "", call.name).replace("_", "")
@@ -71,7 +72,7 @@ def _named_by_keras(call: Call) -> bool:
 
 
 def _all_by_keras(net: Network, members: list[str]) -> bool:
-    return all(_named_by_keras(net.calls[call]) for call in members)
+    return all(named_by_keras(net.calls[call]) for call in members)
 
 
 def _stated(name: str, level: str) -> str:
@@ -151,7 +152,7 @@ def _depth(net: Network, inside: dict[str, None]) -> int:
 
 def _title(net: Network, join: str, inside: dict[str, None]) -> str:
     """Name a box by what the names that people gave begin with, or by its join."""
-    given = [c.split("_") for c in inside if not _named_by_keras(net.calls[c])]
+    given = [c.split("_") for c in inside if not named_by_keras(net.calls[c])]
     alike = takewhile(lambda words: len(set(words)) == 1, zip(*given, strict=False))
     return "_".join(words[0] for words in alike) or join
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
+from threading import RLock
+from typing import Any, Literal
 
 import matplotlib.style
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 from convzoo.arguments import one_of
-from convzoo.inspect.formats import write
+from convzoo.inspect.formats import PICTURES, drawing_file, write
 
-_KINDS = ("svg", "png", "pdf")
+_MOST_PIXELS = 32767  # on a side, as Graphviz has it
+_LOCK = RLock()
+_RENDERER: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Picture:
     """A matplotlib figure that shows itself in Jupyter and saves itself to a file."""
 
     figure: Figure
+    svg_text: Literal["path", "none"] = "path"  # outlines, or text to be searched
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file, whole or not at all.
@@ -33,27 +41,46 @@ class Picture:
             ValueError: If the suffix is another one.
             OSError: If the file cannot be written.
         """
-        file = Path(path)
-        one_of("suffix", file.suffix.lower(), [f".{kind}" for kind in _KINDS])
+        file = drawing_file(path, PICTURES)
         write(file, self.render(file.suffix.lower()[1:]))
 
     def render(self, kind: str) -> bytes:
         """Return the picture as the content of an svg, png or pdf file.
 
+        A side has at most 32,767 pixels; the resolution is lowered to that.
+
         Raises:
             ValueError: If ``kind`` is another word.
         """
-        one_of("kind", kind, _KINDS)
+        one_of("kind", kind, [suffix[1:] for suffix in PICTURES])
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        most = _MOST_PIXELS / max(self.figure.get_size_inches())
         content = io.BytesIO()
-        with style():
-            self.figure.savefig(content, format=kind, metadata=dates.get(kind))
+        with style(), matplotlib.rc_context({"svg.fonttype": self.svg_text}):
+            self.figure.savefig(
+                content,
+                format=kind,
+                dpi=min(self.figure.dpi, most),
+                metadata=dates.get(kind),
+            )
         return content.getvalue()
 
     def _repr_svg_(self) -> str:
         return self.render("svg").decode()
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def style() -> Iterator[None]:
     """The user's own settings of matplotlib do not change the house's pictures."""
-    return matplotlib.style.context(["default", {"svg.hashsalt": "convzoo"}])
+    same_ids = {"svg.hashsalt": "convzoo"}
+    # matplotlib has one set of settings for all threads.
+    with _LOCK, matplotlib.style.context(["default", same_ids]):
+        yield
+
+
+@lru_cache(4096)
+def width_of(text: str, size: float, weight: str = "normal") -> float:
+    """Return how wide a text is, in points."""
+    with style():
+        font = FontProperties(size=size, weight=weight)
+        return float(_RENDERER.get_text_width_height_descent(text, font, False)[0])

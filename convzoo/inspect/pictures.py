@@ -19,18 +19,17 @@ from PIL import Image
 from convzoo import calls
 from convzoo.arguments import require
 from convzoo.deferred import awaits
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.features import known_layer
 from convzoo.inspect.operations import kind, operation
-from convzoo.inspect.picture import Picture, style
+from convzoo.inspect.picture import Picture, style, width_of
 from convzoo.pretrained.images import ImageError, OneImage, load_image, split
 
-_TRAINING, _VALIDATION = "#2f6db5", dot.SKIP
+_TRAINING, _VALIDATION = "#2f6db5", looks.SKIP
 _HEAT = "turbo"
 _SHARES = "Blues"
 _TILES = 16  # in a row or column of filters
 _GAP = (0.79, 0.87, 0.97)  # between filters: a tint that no grey one has
-_LETTER = 0.65  # width of a letter, in font sizes
 _NUMBERED = 20  # classes up to which a confusion matrix shows its numbers
 
 
@@ -126,13 +125,13 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
         height, width = tiles.shape[:2]
         inches = 6 / max(height, width)
         lines = [f"{name}: {operation(what)}", *shown]
-        title = _inches(max(lines, key=len), dot.TEXT_SIZE)
+        title = max(width_of(line, looks.TEXT_SIZE) for line in lines) / 72
         figure, axes = _axes(
             max(width * inches, title), height * inches + 0.25 * (1 + len(lines))
         )
         axes.imshow(tiles, interpolation="nearest")
         axes.set_axis_off()
-        axes.set_title("\n".join(lines), fontsize=dot.TEXT_SIZE, parse_math=False)
+        axes.set_title("\n".join(lines), fontsize=looks.TEXT_SIZE, parse_math=False)
     return Picture(figure)
 
 
@@ -207,9 +206,9 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
         # Beyond sixty classes names would lie upon each other.
         places = range(0, classes, math.ceil(classes / 60))
         labels = [names[i] for i in places]
-        longest = _inches(max(labels, key=len), dot.LABEL_SIZE)
+        longest = max(width_of(label, looks.LABEL_SIZE) for label in labels) / 72
         turned = 90 if longest * len(labels) > side / 2 else 0
-        text: dict[str, Any] = {"fontsize": dot.LABEL_SIZE, "parse_math": False}
+        text: dict[str, Any] = {"fontsize": looks.LABEL_SIZE, "parse_math": False}
         axes.set_xticks(places, labels, rotation=turned, **text)
         axes.set_yticks(places, labels, **text)
         if classes <= _NUMBERED:
@@ -220,10 +219,6 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
-
-
-def _inches(text: str, size: float) -> float:
-    return len(text) * size * _LETTER / 72
 
 
 def _rgb(image: OneImage) -> NDArray[np.uint8]:
@@ -379,6 +374,6 @@ def _draw_numbers(axes: Axes, counts: NDArray[Any], shares: NDArray[Any]) -> Non
                 str(count),
                 ha="center",
                 va="center",
-                fontsize=dot.LABEL_SIZE if longest < 4 else 7,
-                color="white" if shares[row, column] > 0.6 else dot.LABEL,
+                fontsize=looks.LABEL_SIZE if longest < 4 else 7,
+                color="white" if shares[row, column] > 0.6 else looks.LABEL,
             )

@@ -96,12 +96,11 @@ class Figure:
         """Render without Graphviz."""
         return matplotlib_graph.draw(
             self.graph,
-            kind,
             show_shapes=self.show_shapes,
             show_layer_names=self.show_layer_names,
             rankdir=self.rankdir,
             dpi=self.dpi,
-        )
+        ).render(kind)
 
     def _dot(self, dpi: int | None) -> str:
         return dot_text(

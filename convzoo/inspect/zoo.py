@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Affine2D, Bbox
 
 from convzoo.arguments import near
 from convzoo.catalog import CATALOG, Variant, list_models
-from convzoo.inspect.picture import Picture, style
+from convzoo.inspect import looks
+from convzoo.inspect.picture import Picture, style, width_of
 from convzoo.inspect.placing import Disc, best_place
 from convzoo.pretrained.records import RECORDS, Record, find
 
@@ -29,7 +29,7 @@ _AREA = 26.0  # of a bubble for a million parameters, in square points
 _SIZES = (5, 25, 60, 140)  # millions of parameters in the legend
 _DOT = 2.0  # radius in points
 _GAIN = 0.02  # from which a later training gets its dot
-_INK, _GREY, _GRID = "#37474f", "#5f6b76", "#e3e7ea"
+_GRID = "#e3e7ea"
 _TITLE, _TEXT, _NAME, _NOTE = 12, 11, 10, 8.5  # sizes of letters, in points
 
 
@@ -84,7 +84,7 @@ def plot_zoo(
         _add_legends(axes, zoo, colours)
         _add_names(axes, zoo)
         caption = textwrap.fill(_caption(zoo), 150)
-        figure.text(0.075, 0.095, caption, fontsize=_NOTE, color=_INK, va="top")
+        figure.text(0.075, 0.095, caption, fontsize=_NOTE, color=looks.LABEL, va="top")
     picture = Picture(figure)
     if to_file is not None:
         picture.save(to_file)
@@ -182,8 +182,8 @@ def _draw(axes: Axes, one: Measured, colour: str) -> None:
     axes.scatter(cost, share, area, color=colour, edgecolor="white", zorder=3)
     if one.best:
         to_cost, to_share = _place(one.best)
-        axes.plot([cost, to_cost], [share, to_share], color=_GREY, linewidth=0.8)
-        axes.plot(to_cost, to_share, "o", color=_GREY, markersize=2 * _DOT)
+        axes.plot([cost, to_cost], [share, to_share], color=looks.BORDER, linewidth=0.8)
+        axes.plot(to_cost, to_share, "o", color=looks.BORDER, markersize=2 * _DOT)
 
 
 def _add_legends(axes: Axes, zoo: Sequence[Measured], colours: dict[int, str]) -> None:
@@ -192,7 +192,7 @@ def _add_legends(axes: Axes, zoo: Sequence[Measured], colours: dict[int, str]) -
     _add_legend(axes, "Year of the paper", years, 1.0)
     _add_sizes(axes)
     if any(one.best for one in zoo):
-        dot = _key("best weights", 2 * _DOT, _GREY)
+        dot = _key("best weights", 2 * _DOT, looks.BORDER)
         _add_legend(axes, "Trained since", [dot], 0.28)
 
 
@@ -232,8 +232,10 @@ def _add_sizes(axes: Axes) -> None:
     for size in _SIZES:
         width = math.sqrt(_AREA * size)
         centre = (widest / 2, width / 2)
-        box.add_patch(Circle(centre, width / 2, fill=False, edgecolor=_GREY))
-        box.plot([widest / 2, widest + 8], [width, width], color=_GREY, linewidth=0.6)
+        box.add_patch(Circle(centre, width / 2, fill=False, edgecolor=looks.BORDER))
+        box.plot(
+            [widest / 2, widest + 8], [width, width], color=looks.BORDER, linewidth=0.6
+        )
         box.text(widest + 11, width, f"{size} M", fontsize=_NAME, va="center")
 
 
@@ -248,8 +250,7 @@ def _add_names(axes: Axes, zoo: Sequence[Measured]) -> None:
     room = axes.bbox.transformed(_to_points(axes))
     taken: list[Bbox] = []
     for disc, (record, name, size) in zip(discs, named, strict=True):
-        # Letters on a screen's grid are wider than their outlines.
-        width = 1.05 * TextPath((0, 0), name, size=size).get_extents().width
+        width = width_of(name, size)
         others = [other for other in discs if other != disc]
         box = best_place(disc, (width, size), room, others, lines, taken)
         taken.append(box)
@@ -261,7 +262,7 @@ def _add_names(axes: Axes, zoo: Sequence[Measured]) -> None:
             ha="center",
             va="center",
             fontsize=size,
-            color=_INK,
+            color=looks.LABEL,
             zorder=4,
         )
 

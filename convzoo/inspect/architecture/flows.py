@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from convzoo.calls import Network
-from convzoo.inspect import dot, operations
+from convzoo.inspect import looks, operations
 from convzoo.inspect.architecture.legend import Line, draw_legend
 from convzoo.inspect.architecture.page import FAINT, TEXT, Page, Point, width_of
 from convzoo.inspect.architecture.reading import Block, Reading, is_map, stage_of
@@ -202,8 +202,8 @@ def _draw_addition(
 
 def _shortcut_look(projected: bool) -> tuple[str, str, str]:
     if projected:
-        return "projection shortcut", dot.SKIP, "dotted"
-    return "identity shortcut", dot.SKIP, "solid"
+        return "projection shortcut", looks.SKIP, "dotted"
+    return "identity shortcut", looks.SKIP, "solid"
 
 
 def _lead(page: Page, start: Point, lane: float, x: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.architecture.page import FAINT, TITLE, Page, width_of
 from convzoo.inspect.operations import KINDS
 
@@ -17,7 +17,7 @@ class Line(NamedTuple):
     """How a kind of connection is drawn."""
 
     name: str
-    colour: str = dot.SKIP
+    colour: str = looks.SKIP
     dashes: str = "solid"
     width: float = 1.0
     head: bool = True

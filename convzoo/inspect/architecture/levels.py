@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.architecture.bars import (
     LABEL,
     MANY,
@@ -224,7 +224,7 @@ def _looks(words: Sequence[str], arrows: Sequence[Arrow]) -> dict[str, Line]:
         if arrow.kind == "copy" and arrow.lane:
             found[word] = Line(word, dashes="dashed")
             continue
-        palette = _COLOURS.get(arrow.kind, (dot.BORDER,))
+        palette = _COLOURS.get(arrow.kind, (looks.BORDER,))
         colour = palette[used[arrow.kind] % len(palette)]
         used[arrow.kind] += 1
         found[word] = Line(word, colour, width=3.0 if arrow.kind == "copy" else 1.3)

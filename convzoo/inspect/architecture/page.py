@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon
 from matplotlib.text import Text
 
-from convzoo.inspect import dot
+from convzoo.inspect import looks, picture
 
 Point = tuple[float, float]
 
-INK, FAINT = "#263238", dot.LABEL
+INK, FAINT = "#263238", looks.LABEL
 SMALL, TEXT, TITLE = 8.0, 9.0, 13.0  # sizes of text; none is smaller
 LEADING = 1.32  # of a line, in font sizes
 _LEAST = 7.0  # points: what is printed smaller cannot be read
@@ -27,14 +24,11 @@ _LARGEST = (16 * 72.0, 9 * 72.0)
 _MARGIN = 14.0
 _HEAD = (6.0, 2.6)  # length and half the width of an arrow's head
 _DASHES = {"solid": "-", "dashed": (0, (4, 2.2)), "dotted": (0, (1.2, 1.8))}
-_RENDERER: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
 
-@lru_cache(maxsize=4096)
 def width_of(words: str, size: float = SMALL, weight: str = "normal") -> float:
-    """Return how wide a text is, in points."""
-    font = FontProperties(size=size, weight=weight)
-    return float(_RENDERER.get_text_width_height_descent(words, font, False)[0])
+    """Return how wide a text is, in points; small unless told otherwise."""
+    return picture.width_of(words, size, weight)
 
 
 def shade(colour: str, share: float) -> str:
@@ -131,7 +125,7 @@ class Page:
         height: float,
         colour: str,
         *,
-        edge: str = dot.BORDER,
+        edge: str = looks.BORDER,
         corner: float = 0.0,
         zorder: float = 2,
         kind: str = "box",
@@ -158,7 +152,7 @@ class Page:
         points: Sequence[Point],
         colour: str,
         *,
-        edge: str = dot.BORDER,
+        edge: str = looks.BORDER,
         zorder: float = 2,
         kind: str = "polygon",
     ) -> None:
@@ -186,7 +180,7 @@ class Page:
                 (x, y),
                 radius,
                 facecolor=colour,
-                edgecolor=dot.BORDER,
+                edgecolor=looks.BORDER,
                 linewidth=0.8,
                 zorder=2,
                 label="ring",
@@ -215,7 +209,7 @@ class Page:
         points: Sequence[Point],
         *,
         kind: str,
-        colour: str = dot.BORDER,
+        colour: str = looks.BORDER,
         dashes: str = "solid",
         width: float = 1.0,
         head: bool = True,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 
-from convzoo.arguments import one_of
 from convzoo.inspect.architecture import (
     flows,
     levels,
@@ -20,9 +18,8 @@ from convzoo.inspect.architecture import (
 from convzoo.inspect.architecture.legend import draw_title
 from convzoo.inspect.architecture.page import Page
 from convzoo.inspect.architecture.reading import Reading, read
+from convzoo.inspect.formats import PICTURES, drawing_file
 from convzoo.inspect.picture import Picture, style
-
-_SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def plot_architecture(
@@ -60,7 +57,7 @@ def plot_architecture(
         >>> plot_architecture(unet(variant="paper"), "unet.svg")  # doctest: +SKIP
     """
     if to_file is not None:
-        one_of("suffix", Path(to_file).suffix.lower(), _SUFFIXES)
+        drawing_file(to_file, PICTURES)
     reading = read(model)
     with style():
         page = _layout(reading)(reading)

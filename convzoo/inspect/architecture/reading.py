@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +11,7 @@ from convzoo.anatomy import address
 from convzoo.calls import Network, Shape, Tensor
 from convzoo.inspect import operations
 from convzoo.inspect.graph import Node, network_graph
+from convzoo.inspect.partition import named_by_keras
 
 # They change no map that a figure shows: what they give is drawn as what they read.
 _SILENT = (*operations.FOLLOWERS, "reshape")
@@ -69,7 +69,7 @@ def read(model: keras.Model) -> Reading:
     for node in graph.nodes:
         inside = tuple(sorted({own[name] for name in node.calls if name in starts}))
         if inside:
-            title = "" if _named_by_keras(net, node) else node.name
+            title = "" if _unnamed(net, node) else node.name
             blocks.append(Block(title, node.repeats, inside, node.calls))
     outputs = dict.fromkeys(_at(homes, tensor) for tensor in net.outputs)
     origin = getattr(model, "origin", None)
@@ -111,14 +111,9 @@ def is_map(shape: Shape) -> bool:
     return len(shape) > 2
 
 
-def _named_by_keras(net: Network, node: Node) -> bool:
-    """Tell ``conv2d_7``, which is no name that says anything."""
+def _unnamed(net: Network, node: Node) -> bool:
     first = node.name.partition("..")[0].strip()
-    if first not in net.calls:
-        return False
-    layer = net.calls[first].layer
-    said = re.sub(r"_\d+$", "", layer.name).replace("_", "")
-    return said == type(layer).__name__.lower()
+    return first in net.calls and named_by_keras(net.calls[first])
 
 
 def _silent(layer: Any) -> bool:

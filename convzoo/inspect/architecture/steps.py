@@ -130,7 +130,7 @@ def _compound(reading: Reading, row: int, inside: Sequence[int], repeats: int) -
     kinds = {reading.units[index].kind for index in inside}
     return Step(
         reading.blocks[row].name,
-        next(kind for kind in operations.KINDS if kind in kinds),
+        operations.main_kind(kinds),
         main_lines(reading, inside),
         last.shape,
         last.stride,

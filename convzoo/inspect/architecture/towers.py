@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.architecture.legend import Line, draw_legend
 from convzoo.inspect.architecture.page import (
     FAINT,
@@ -158,7 +158,7 @@ def _connect(page: Page, source: _Solid, target: _Solid) -> None:
     line = partial(
         page.line,
         kind="cross" if cross else "reads",
-        colour=dot.SKIP if cross else dot.BORDER,
+        colour=looks.SKIP if cross else looks.BORDER,
         dashes="dashed" if cross else "solid",
         head=False,
         width=0.8,
@@ -203,7 +203,7 @@ def _caption(page: Page, lines: Sequence[str], x: float, y: float) -> None:
 
 def _legend(page: Page, solids: Sequence[_Solid]) -> None:
     kinds = list(dict.fromkeys(solid.unit.kind for solid in solids))
-    lines = [Line("reads a patch, or all", dot.BORDER, head=False)]
+    lines = [Line("reads a patch, or all", looks.BORDER, head=False)]
     if any(solid.tower for solid in solids):
         lines.append(Line("reads the other tower", dashes="dashed", head=False))
     note = "sides and thickness: root of the map's sides and channels"

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from convzoo.calls import Shape
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.architecture import captions
 from convzoo.inspect.architecture.legend import Line, draw_legend
 from convzoo.inspect.architecture.page import FAINT, TEXT, Page, arc, width_of
@@ -174,7 +174,7 @@ def _shortcut(page: Page, solid: _Solid, x: float, y: float) -> None:
     gap = min(gap, _GAP / 2) - 1
     ends = (x - gap, y - 2), (x + solid.wide + gap, y - 2)
     kind = solid.step.shortcut
-    page.line(arc(*ends, y - 13), kind=kind, colour=dot.SKIP, dashes=_DASHES[kind])
+    page.line(arc(*ends, y - 13), kind=kind, colour=looks.SKIP, dashes=_DASHES[kind])
     if solid.step.repeats > 1:
         page.text(x + solid.wide / 2, y - 20, f"x{solid.step.repeats}")
 

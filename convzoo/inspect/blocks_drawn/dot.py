@@ -10,11 +10,18 @@ from itertools import groupby
 import graphviz
 
 from convzoo.inspect.blocks_drawn.reading import is_identity
-from convzoo.inspect.dot import BORDER, FONT, LABEL, LABEL_SIZE, SKIP, TEXT_SIZE
 from convzoo.inspect.graph import Edge, Graph, Node
+from convzoo.inspect.looks import (
+    BORDER,
+    FONT,
+    FRAME,
+    LABEL,
+    LABEL_SIZE,
+    SKIP,
+    TEXT_SIZE,
+)
 from convzoo.inspect.operations import KINDS, shape_text
 
-FRAME = "#b0bec5"
 CAPTION_SIZE = 14  # of the title, in points
 _COLUMNS = 68  # of the text under the title
 _WORD = {

@@ -10,12 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
-from matplotlib.textpath import TextPath
 
-from convzoo.inspect import dot
+from convzoo.inspect import looks
 from convzoo.inspect.blocks_drawn.dot import (
     CAPTION_SIZE,
-    FRAME,
     caption_lines,
     edge_text,
     is_dashed,
@@ -23,13 +21,12 @@ from convzoo.inspect.blocks_drawn.dot import (
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Layout, Link, Point, layout
 from convzoo.inspect.operations import KINDS
-from convzoo.inspect.picture import Picture, style
+from convzoo.inspect.picture import Picture, style, width_of
 
 # All lengths are in points.
 _LEADING = 1.35  # of a line, in font sizes
 _INSET = (10.0, 5.0)  # between a box's border and its text
 _MARGIN = 12.0
-_HINTED = 1.06  # what letters gain on the way from their outlines to pixels
 _ACROSS = 22.0  # between boxes
 _ALONG = (30.0, 42.0)  # the same without and with texts beside the edges
 
@@ -45,7 +42,7 @@ class _Panel(NamedTuple):
 
     @property
     def width(self) -> float:
-        return max(self.layout.breadth, _width(self.title, dot.TEXT_SIZE))
+        return max(self.layout.breadth, width_of(self.title, looks.TEXT_SIZE))
 
 
 def draw(
@@ -81,7 +78,7 @@ def _panels(graph: Graph, *, show_shapes: bool) -> list[_Panel]:
             for edge in own
         ]
         items = [_item(node) for node in nodes]
-        found = _layout(items, edges, [_width(t, dot.LABEL_SIZE) for t in texts])
+        found = _layout(items, edges, [width_of(t, looks.LABEL_SIZE) for t in texts])
         panels.append(_Panel(title, nodes, edges, texts, dashed, items, found))
     return panels
 
@@ -102,28 +99,21 @@ def _layout(
 
 
 def _item(node: Node) -> Item:
-    width = max(_width(line, dot.TEXT_SIZE) for line in node.lines) + 2 * _INSET[0]
-    return Item(width, len(node.lines) * dot.TEXT_SIZE * _LEADING + 2 * _INSET[1])
-
-
-def _width(text: str, size: float) -> float:
-    if not text:
-        return 0.0
-    outline = TextPath((0, 0), text, size=size).vertices[:, 0]
-    return _HINTED * float(outline.max() - outline.min())
+    width = max(width_of(line, looks.TEXT_SIZE) for line in node.lines) + 2 * _INSET[0]
+    return Item(width, len(node.lines) * looks.TEXT_SIZE * _LEADING + 2 * _INSET[1])
 
 
 def _figure(
     panels: Sequence[_Panel], caption: str, dpi: int, *, upwards: bool
 ) -> Figure:
     title, lines = caption_lines(caption)
-    row = dot.TEXT_SIZE * _LEADING
+    row = looks.TEXT_SIZE * _LEADING
     heading = CAPTION_SIZE * _LEADING + len(lines) * row + 10
     framed = any(panel.title for panel in panels)
     pad, head = (12.0, row + 10) if framed else (0.0, 0.0)
     spread = sum(panel.width + 2 * pad for panel in panels) + 8 * (len(panels) - 1)
-    texts = [(title, CAPTION_SIZE * 1.1), *((line, dot.TEXT_SIZE) for line in lines)]
-    width = max(spread, *(_width(*text) for text in texts)) + 2 * _MARGIN
+    texts = [(title, CAPTION_SIZE * 1.1), *((line, looks.TEXT_SIZE) for line in lines)]
+    width = max(spread, *(width_of(*text) for text in texts)) + 2 * _MARGIN
     depth = max(panel.layout.depth for panel in panels)
     height = heading + head + depth + 2 * pad + 2 * _MARGIN
     figure = Figure(figsize=(width / 72, height / 72), dpi=dpi)
@@ -132,7 +122,7 @@ def _figure(
     axes.axis("off")
     top = _MARGIN
     for number, (line, _) in enumerate(texts):
-        size = dot.TEXT_SIZE if number else CAPTION_SIZE
+        size = looks.TEXT_SIZE if number else CAPTION_SIZE
         weight = "normal" if number else "bold"
         _text(axes, (width / 2, top + size * _LEADING / 2), line, size, weight=weight)
         top += size * _LEADING
@@ -141,9 +131,9 @@ def _figure(
         inside = panel.layout.depth + head + 2 * pad
         if framed:
             frame = (left, top), panel.width + 2 * pad, inside
-            _box(axes, *frame, edgecolor=FRAME, facecolor="none")
+            _box(axes, *frame, edgecolor=looks.FRAME, facecolor="none")
             middle = left + pad + panel.width / 2
-            _text(axes, (middle, top + row / 2 + 4), panel.title, dot.TEXT_SIZE)
+            _text(axes, (middle, top + row / 2 + 4), panel.title, looks.TEXT_SIZE)
         _draw_panel(axes, panel, (left + pad, top + head + pad), upwards=upwards)
         left += panel.width + 2 * pad + 8
     return figure
@@ -168,12 +158,12 @@ def _draw_panel(axes: Axes, panel: _Panel, corner: Point, *, upwards: bool) -> N
     for node, item, centre in zip(panel.nodes, panel.items, found.centres, strict=True):
         x, y = turn(centre)
         spot = (x - item.breadth / 2, y - item.depth / 2)
-        colours = {"facecolor": KINDS[node.kind], "edgecolor": dot.BORDER}
+        colours = {"facecolor": KINDS[node.kind], "edgecolor": looks.BORDER}
         _box(axes, spot, item.breadth, item.depth, **colours)
-        step = dot.TEXT_SIZE * _LEADING
+        step = looks.TEXT_SIZE * _LEADING
         first = y - (len(node.lines) - 1) / 2 * step
         for number, line in enumerate(node.lines):
-            _text(axes, (x, first + number * step), line, dot.TEXT_SIZE)
+            _text(axes, (x, first + number * step), line, looks.TEXT_SIZE)
 
 
 def _points(
@@ -212,7 +202,7 @@ def _draw_edge(
             shrinkB=0,
             linewidth=0.9,
             linestyle=(0, (5, 4)) if dashed else "-",
-            color=dot.SKIP if edge.skip else dot.BORDER,
+            color=looks.SKIP if edge.skip else looks.BORDER,
             zorder=1,
         )
     )
@@ -229,8 +219,8 @@ def _draw_label(axes: Axes, points: Sequence[Point], text: str) -> None:
         (x1 + x2) / 2 + (5 if upright else 0),
         (y1 + y2) / 2,
         text,
-        size=dot.LABEL_SIZE,
-        color=dot.LABEL,
+        size=looks.LABEL_SIZE,
+        color=looks.LABEL,
         ha="left" if upright else "center",
         va="center_baseline",
         parse_math=False,

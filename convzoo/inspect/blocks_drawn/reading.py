@@ -245,7 +245,7 @@ def _node(
     return Node(
         name=text[0],
         repeats=1,
-        kind=next(kind for kind in operations.KINDS if kind in kinds),
+        kind=operations.main_kind(kinds),
         lines=text,
         gist=text,
         operations=text,

@@ -17,7 +17,7 @@ from convzoo.anatomy import address
 from convzoo.deferred import without_weights
 from convzoo.inspect.blocks_drawn.captions import BLOCKS
 from convzoo.inspect.blocks_drawn.dot import CAPTION_SIZE, caption_lines
-from convzoo.inspect.dot import BORDER, LABEL, LABEL_SIZE, TEXT_SIZE
+from convzoo.inspect.looks import BORDER, LABEL, LABEL_SIZE, TEXT_SIZE
 from convzoo.inspect.operations import KINDS, kind, shape_text
 from convzoo.inspect.picture import Picture, style
 from convzoo.models.lenet import lenet
