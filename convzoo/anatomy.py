@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import keras
 
 from convzoo import calls
-from convzoo.calls import Network
+from convzoo.calls import Network, Shape
 
 _LAYER_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _ADDRESS = re.compile(
@@ -30,6 +30,8 @@ _ADDRESS = re.compile(
 )
 # What they give represents nothing that their input does not.
 _SILENT = ("InputLayer", "Rescaling", "ZeroPadding2D", "Dropout")
+# Pools, layers and operations, that may take a map as one place.
+_POOLING = re.compile(r"Global\w+Pool\w+|Mean|Max")
 
 
 class Block(NamedTuple):
@@ -166,7 +168,8 @@ def taps(model: keras.Model) -> dict[int, str]:
     """Return, for each stride of a network, the layer whose map represents it.
 
     That is the last layer at this stride through which all data pass: the end of the
-    last block, never a branch inside it. Padding and dropout do not count.
+    last block, never a branch inside it. Padding and dropout do not count, nor does a
+    head: what comes after the whole map is pooled.
 
     Args:
         model: A model of the zoo; side heads are left out.
@@ -191,9 +194,17 @@ def taps(model: keras.Model) -> dict[int, str]:
         layer = net.calls[name].layer
         passes = farthest <= place[name]
         farthest = max(farthest, reach[name])
+        if passes and _pools_all(layer, net.output_of(name)):
+            break
         if passes and len(net.output_of(name)) == 4 and _counts(layer):
             found[strides[name]] = layer.name
     return dict(sorted(found.items()))
+
+
+def _pools_all(layer: Any, shape: Shape) -> bool:
+    """Say whether a layer takes a map as one place, with either order of the axes."""
+    one_place = {*shape[1:-1]} <= {1} or {*shape[2:]} <= {1}
+    return one_place and _POOLING.fullmatch(type(layer).__name__) is not None
 
 
 def _counts(layer: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -66,10 +67,21 @@ def one_of(argument: str, value: Any, accepted: Iterable[Any]) -> None:
 
 def whole_number(argument: str, value: Any) -> None:
     """Raise a ValueError unless the value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = as_int(value)
+    if number is None or number < 1:
         raise ValueError(
             f"{argument} must be a whole number of at least 1, found {value!r}."
         )
+
+
+def as_int(value: Any) -> int | None:
+    """Return a whole number, such as one of NumPy's, as an int; None for all else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def require(condition: bool, message: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import keras
+from keras.src.models.functional import Functional
 
 Shape = tuple[int | None, ...]
 Place = TypeVar("Place", str, int)
+Known = TypeVar("Known")
 
 _GROWING = (
     keras.layers.Conv1DTranspose,
@@ -43,7 +46,7 @@ class Network(NamedTuple):
     """
 
     calls: dict[str, Call]
-    shapes: dict[Tensor, Shape]  # with the batch axis; for every tensor that is used
+    shapes: dict[Tensor, Shape]  # with the batch axis; of inputs and what is used
     outputs: tuple[Tensor, ...]
     readers: dict[str, tuple[str, ...]]  # which calls read each call
 
@@ -70,8 +73,8 @@ def network(model: keras.Model) -> Network:
             operations, and other models, each of which counts as one layer.
 
     Raises:
-        TypeError: If ``model`` has no graph of layers, or holds one that does not
-            describe itself; the message quotes its type.
+        TypeError: If ``model`` has no graph of layers, runs another way than its graph,
+            or holds a layer that does not describe itself; the message quotes its type.
     """
     graph, config = _functional(model)
     layers = {operation.name: operation for operation in graph.operations}
@@ -83,21 +86,100 @@ def network(model: keras.Model) -> Network:
             name = _call_name(entry["name"], number)
             calls[name] = Call(name, layers[entry["name"]], tuple(found))
             shapes.update(found)
-    outputs = _outputs(graph, config["output_layers"], layers)
+    # An input that nothing reads stands in no call.
+    shapes |= _ends(graph.inputs, config["input_layers"], layers)
+    outputs = _ends(graph.outputs, config["output_layers"], layers)
     calls = _in_order(calls, [tensor.call for tensor in outputs])
     return Network(calls, shapes | outputs, tuple(outputs), _readers(calls))
 
 
-def strides(net: Network) -> dict[str, int]:
-    """Return input pixels per output step for every call; a head keeps its map's."""
-    found: dict[str, int] = {}
-    for name, call in net.calls.items():
-        incoming = max((found[tensor.call] for tensor in call.sources), default=1)
-        if isinstance(call.layer, _GROWING):
-            found[name] = max(1, incoming // step(call.layer))
-        else:
-            found[name] = incoming * step(call.layer)
+def of_tensor(known: Mapping[str, tuple[Known, ...]], tensor: Tensor) -> Known:
+    """Return what is known of a tensor, from what is known of the calls' outputs.
+
+    All outputs of a call are alike, and told once, but for those of a model.
+    """
+    outputs = known[tensor.call]
+    return outputs[tensor.slot] if len(outputs) > 1 else outputs[0]
+
+
+def inside(
+    model: keras.Model, sources: Sequence[Known]
+) -> tuple[Network, dict[str, Known]] | None:
+    """Return the graph of a model that is called as a layer, None if it has none.
+
+    With it, by the name of each of its inputs, what is known of the source given there.
+    """
+    try:
+        inner = network(model)
+    except TypeError:
+        return None
+    names = [tensor._keras_history.operation.name for tensor in model.inputs]
+    # A tensor given for two inputs is one source.
+    return inner, dict(zip(names, itertools.cycle(sources), strict=False))
+
+
+def path_to(name: str, net: Network) -> tuple[str, ...]:
+    """Return the models inside a model that lead to a call; none if none does."""
+    for call in net.calls.values():
+        found = inside(call.layer, [call.name])
+        path = () if found is None else path_to(name, found[0])
+        if path or (found and name in found[0].calls):
+            return (call.layer.name, *path)
+    return ()
+
+
+def tensors_of(model: keras.Model) -> dict[str, list[keras.KerasTensor]]:
+    """Return the tensors that each call of a functional model gives.
+
+    ``layer.output`` is not asked: it is that of the layer's first call, which may stand
+    in another model.
+
+    Args:
+        model: A model that `network` reads, whose names of calls these are.
+    """
+    graph = model
+    if isinstance(model, keras.Sequential):
+        graph = keras.Model(model.inputs, model.outputs)
+    # Keras (3.15) has no public name for the calls of one graph.
+    own = {id(node) for row in graph._nodes_by_depth.values() for node in row}
+    found: dict[str, list[keras.KerasTensor]] = {}
+    for operation in graph.operations:
+        nodes = [node for node in operation._inbound_nodes if id(node) in own]
+        for number, node in enumerate(nodes, 1):
+            name = operation.name if number == 1 else f"{operation.name}#{number}"
+            found[name] = list(node.outputs)
     return found
+
+
+def strides(net: Network) -> dict[str, int]:
+    """Return input pixels per output step for every call; a head keeps its map's.
+
+    Models inside the model are looked into; of several outputs the first counts.
+    """
+    return {name: outputs[0] for name, outputs in _strides(net, {}).items()}
+
+
+def _strides(net: Network, given: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Return the strides of the outputs of each call; ``given`` are the inputs'."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, call in net.calls.items():
+        sources = [of_tensor(found, tensor) for tensor in call.sources]
+        sources = sources or [given.get(name, 1)]
+        if isinstance(call.layer, keras.Model):
+            found[name] = _through_model(call.layer, sources)
+        elif isinstance(call.layer, _GROWING):
+            found[name] = (max(1, max(sources) // step(call.layer)),)
+        else:
+            found[name] = (max(sources) * step(call.layer),)
+    return found
+
+
+def _through_model(model: keras.Model, sources: list[int]) -> tuple[int, ...]:
+    found = inside(model, sources)
+    if found is None:  # without a graph to follow
+        return (max(sources),)
+    inner = _strides(*found)
+    return tuple(of_tensor(inner, tensor) for tensor in found[0].outputs)
 
 
 def step(layer: Any) -> int:
@@ -128,14 +210,20 @@ def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
                 f"model {model.name!r} is a Sequential model without an input shape: "
                 "start it with keras.Input(shape) or call build(input_shape) first."
             )
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    config = _config(model) if hasattr(model, "operations") else {}
-    if "input_layers" not in config:
+    elif not isinstance(model, Functional):
         raise TypeError(
             f"model must be a functional keras.Model, found {type(model).__name__}: "
             "only a functional model has a graph of layers to read."
         )
-    return model, config
+    elif type(model).call is not Functional.call:
+        raise TypeError(
+            f"model must run as its graph of layers tells, but {type(model).__name__} "
+            "has a call method of its own: give keras.Model(model.inputs, "
+            "model.outputs) if the graph is what you mean."
+        )
+    if type(model) is not Functional:  # a class of its own may tell another config
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    return model, _config(model)
 
 
 def _config(model: Any) -> dict[str, Any]:
@@ -168,11 +256,14 @@ def _tensors(node: Any) -> Iterator[tuple[Tensor, Shape]]:
             yield from _tensors(value)
 
 
-def _outputs(model: Any, config: Any, layers: dict[str, Any]) -> dict[Tensor, Shape]:
+def _ends(
+    tensors: list[Any], config: Any, layers: dict[str, Any]
+) -> dict[Tensor, Shape]:
+    """Return the inputs or the outputs of a model, whose places its config tells."""
     flat = keras.tree.flatten(config)
     places = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     found: dict[Tensor, Shape] = {}
-    for (layer, number, index), tensor in zip(places, model.outputs, strict=True):
+    for (layer, number, index), tensor in zip(places, tensors, strict=True):
         # A functional model inside a model counts its own making as its first call,
         # here but not where a call of the graph refers to it.
         own = hasattr(layers[layer], "operations") and not isinstance(

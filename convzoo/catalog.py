@@ -253,6 +253,10 @@ def list_models(
         >>> list_models(max_parameters=25e6, sort="accuracy")[:3]
         ['xception', 'inception_v3', 'resnet34']
     """
+    if not isinstance(pattern, str):
+        raise ValueError(
+            f"pattern must be a string such as 'resnet*', found {pattern!r}."
+        )
     for argument, value, accepted in (("task", task, TASKS), ("sort", sort, SORTS)):
         if value is not None and value not in accepted:
             raise ValueError(

@@ -81,6 +81,7 @@ def test_orders(sort, names):
         ({"sort": ["name"]}, r"sort=\['name'\] is not known"),
         ({"max_parameters": "5M"}, "must be a number such as 5e6, found '5M'"),
         ({"max_parameters": True}, "found True"),
+        ({"pattern": 3}, r"pattern must be a string such as 'resnet\*', found 3"),
     ],
 )
 def test_what_is_accepted_is_listed(filters, message):

@@ -146,8 +146,10 @@ class TestMisuse:
             (("plot", "c3", "--kind", "block", "--variant", "v1"), "--variant v1 is"),
             (
                 ("plot", "--kind", "zoo", "-o", "a.dot"),
-                "'a.dot' must .*pdf: --kind zoo",
+                "'a.dot' must .*pdf, found '.dot'.",
             ),
+            (("plot", "c3", "--kind", "block", "-o", "a.dot"), ".pdf, found '.dot'."),
+            (("plot", "separable", "--kind", "block", "-o", "a.gif"), "'a.gif' must"),
             (
                 ("plot", "lenet", "--kind", "architecture", "-o", "a.DOT"),
                 "'a.DOT' must",
@@ -357,7 +359,11 @@ class TestProcess:
         assert best.split()[0].endswith("%")
 
     @pytest.mark.parametrize(
-        "arguments", ["--help", "list", "plot lenet -o a.docx", "plot -h"]
+        "arguments",
+        [
+            *("--help", "list", "plot -h", "plot lenet -o a.docx"),
+            "plot lenet --kind architecture -o a.dot",
+        ],
     )
     def test_start_is_instant_and_imports_no_framework(self, arguments):
         script = (

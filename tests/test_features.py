@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from foreign_nets import application
 from keras import layers
 from photos import torchvision
 from small_nets import answers, tiny
@@ -17,7 +18,9 @@ from convzoo import (
     weights_info,
 )
 from convzoo.anatomy import taps
-from convzoo.inspect.features import batch_of, pixels, tensors_of
+from convzoo.calls import tensors_of
+from convzoo.deferred import without_weights
+from convzoo.inspect.features import batch_of, pixels
 from convzoo.pretrained.images import ImageError
 
 # fmt: off
@@ -83,6 +86,45 @@ def test_a_stride_that_the_network_lacks():
     message = r"'alexnet' has no map at stride 2; .* maps are 4, 8, 16, 32\."
     with pytest.raises(ValueError, match=message):
         feature_extractor(structure("alexnet-torch"))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("MobileNet", {32: 1024}),
+        ("MobileNetV3Small", {32: 576}),
+        ("ConvNeXtTiny", {4: 96, 8: 192, 16: 384, 32: 768}),
+    ],
+)
+def test_taps_of_keras_networks(name, channels):
+    found = feature_extractor(application(name), np.array(list(channels))).output
+    assert {key: x.shape[3] for key, x in found.items()} == {
+        f"s{stride}": number for stride, number in channels.items()
+    }
+    if name != "MobileNetV3Small":  # whose sides are open
+        assert [x.shape[1] for x in found.values()] == [224 // s for s in channels]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        layers.GlobalMaxPooling2D(keepdims=True),
+        lambda x: keras.ops.mean(x, (1, 2), keepdims=True),
+        lambda x: layers.Reshape((1, 1, 4))(layers.GlobalAveragePooling2D()(x)),
+    ],
+)
+def test_what_comes_after_a_pool_of_the_whole_map_is_a_head(pool):
+    image = keras.Input((8, 8, 3))
+    x = pool(layers.Conv2D(4, 3, 2, padding="same", name="last")(image))
+    model = keras.Model(image, layers.Conv2D(5, 1)(x))
+    assert taps(model) == {2: "last"}
+
+
+def test_a_network_inside_a_model_is_one_tap():
+    body = tiny(top=False)
+    pool = layers.GlobalAveragePooling2D()
+    model = keras.Sequential([keras.Input((8, 8, 3)), body, pool, layers.Dense(2)])
+    assert feature_extractor(model, (2,)).output["s2"].shape == (None, 4, 4, 5)
 
 
 @pytest.mark.torch
@@ -218,6 +260,8 @@ def test_images_of_a_model_with_a_record():
         (np.ones((0, 8, 8, 3)), r"shape \(0, 8, 8, 3\) do not fit"),
         (np.ones((1, 8, 8, 3), "uint8"), "dtype uint8 are not normalised"),
         (np.full((1, 8, 8, 3), np.nan), "hold NaN or infinity"),
+        (np.ones((1, 8, 8, 3), bool), "dtype bool hold no pixels: give numbers"),
+        (np.ones((1, 8, 8, 3), complex), "dtype complex128 hold no pixels"),
     ],
 )
 def test_arrays_that_do_not_fit(images, message):
@@ -250,6 +294,9 @@ def test_arrays_of_a_model_that_rescales_otherwise():
         ("conv", "did you mean 'conv2' or 'conv1'"),
         ("zzz", r"'zzz' is not a layer of model 'tiny'. It has 8 layers, from 'image'"),
         ([], r"layer=\[\] names no layer"),
+        (None, "layer must be the name of a layer, found None: give one of"),
+        (["conv1", 3], "layer must be the name of a layer, found 3"),
+        (layers.ReLU(name="r"), "must be the name of a layer, found <ReLU name=r"),
     ],
 )
 def test_unknown_layers(layer, message):
@@ -257,7 +304,22 @@ def test_unknown_layers(layer, message):
         feature_maps(tiny(), np.ones((1, 8, 8, 3)), layer)
 
 
-@pytest.mark.parametrize("strides", [(), 4, ("4",), (True,), (2.0,)])
+def test_a_layer_of_a_model_inside_is_told_with_the_way_to_it():
+    body = keras.Sequential([keras.Input((8, 8, 3)), tiny(top=False)], name="body")
+    model = keras.Sequential([keras.Input((8, 8, 3)), body], name="outer")
+    way = r"model\.get_layer\('body'\)\.get_layer\('tiny'\) instead"
+    with pytest.raises(ValueError, match=f"inside the layer 'body' .*'outer'.*{way}"):
+        feature_maps(model, np.ones((1, 8, 8, 3)), "conv1")
+
+
+def test_a_model_without_weights_has_no_maps():
+    with without_weights():
+        model = tiny()
+    with pytest.raises(ValueError, match="'tiny' was built without weights, so there"):
+        feature_maps(model, np.ones((1, 8, 8, 3)), "conv1")
+
+
+@pytest.mark.parametrize("strides", [(), 4, np.array(4), ("4",), (True,), (2.0,)])
 def test_strides_are_whole_numbers(strides):
     with pytest.raises(ValueError, match=r"strides must be whole numbers such as"):
         feature_extractor(tiny(), strides)

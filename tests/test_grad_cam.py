@@ -10,7 +10,8 @@ from keras import layers
 from small_nets import answers, tiny, values
 
 from convzoo import grad_cam, lenet, mini_resnet
-from convzoo.inspect.features import tensors_of
+from convzoo.calls import tensors_of
+from convzoo.deferred import without_weights
 from convzoo.layers import LocalResponseNormalization
 
 IMAGES = np.random.default_rng(3).normal(size=(2, 8, 8, 3))
@@ -191,6 +192,29 @@ def test_one_unit_with_a_sigmoid():
     np.testing.assert_allclose(grad_cam(model, image), np.ones((1, 4, 6)))
 
 
+@pytest.mark.parametrize("name", ["sigmoid", "softmax", "log_softmax"])
+def test_an_operation_that_squashes_is_left_out(name):
+    model = by_hand(weights=(9.0, -9.0))
+    squashed = keras.Model(model.inputs, getattr(keras.ops, name)(model.outputs[0]))
+    image = np.random.default_rng(0).normal(40.0, size=(1, 4, 6, 1))  # no slope
+    expected = grad_cam(model, image, 0)
+    assert expected.max() == 1
+    np.testing.assert_array_equal(grad_cam(squashed, image, 0), expected)
+
+
+def test_of_a_head_called_twice_the_last_call_gives_the_logits():
+    head = layers.Dense(3, activation="softmax", name="head")
+    plain = layers.Dense(3, name="plain")
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3, activation="relu", name="conv1")(image)
+    x = head(layers.GlobalAveragePooling2D()(x))
+    twice, expected = (keras.Model(image, last(x)) for last in (head, plain))
+    plain.set_weights(head.get_weights())
+    for index in range(3):
+        heat = grad_cam(expected, IMAGES, index)
+        np.testing.assert_allclose(grad_cam(twice, IMAGES, index), heat, atol=1e-5)
+
+
 def test_half_precision():
     model = by_hand(dtype="mixed_float16", activation="softmax")
     image = np.random.default_rng(0).normal(size=(4, 6, 1)).astype("float32")
@@ -270,6 +294,7 @@ def two_outputs():
         ({"class_index": 1.0}, "class_index=1.0 must be a whole number"),
         ({"class_index": True}, "class_index=True must be a whole number"),
         ({"class_index": [1]}, r"class_index=\[1\] must be .* one for each image"),
+        ({"layer": ["conv2"]}, r"must be the name of a layer, found \['conv2'\]"),
         ({"layer": "conv_2"}, r"'conv_2' is not a layer .* did you mean 'conv2'"),
         (
             {"layer": "head_flatten"},
@@ -308,6 +333,10 @@ def test_models_that_it_cannot_explain():
         grad_cam(keras.Sequential([layers.Dense(2)], name="unbuilt"), images)
     with pytest.raises(TypeError, match=r"functional keras\.Model, found Subclassed"):
         grad_cam(Subclassed(), images)
+    with without_weights():
+        empty = tiny()
+    with pytest.raises(ValueError, match="'tiny' was built without weights, so there"):
+        grad_cam(empty, images)
     broken = by_hand()
     broken.set_weights([weight * np.nan for weight in broken.get_weights()])
     with pytest.raises(ValueError, match="scores or their gradients are not finite"):

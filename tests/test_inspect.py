@@ -264,10 +264,45 @@ def test_dot_on_the_path_is_preferred(works, tmp_path, monkeypatch):
     command.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     figure = plot_model(small())
+    assert figure.hint is None
     drawn = figure.render("svg").decode()
     assert drawn.startswith("drawn by dot -Kdot -Tsvg") is works
     assert ("<svg" in drawn) is not works
-    assert figure.hint is None
+    assert (figure.hint is None) is works, "matplotlib drew"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the command is a script")
+@pytest.mark.parametrize(
+    "content", [b"\x7fELF of another machine", b"#!/no/such/shell"]
+)
+def test_a_dot_that_cannot_be_started_is_passed_over(content, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    (tmp_path / "dot").write_bytes(content)
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    figure = plot_model(small())
+    assert figure.render("png").startswith(b"\x89PNG")
+    assert figure.hint.startswith("Drawn by matplotlib")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "raise ImportError('libcgraph.so.6: cannot open shared object file')",
+        "class AGraph:\n"
+        "    def __init__(self, **_):\n"
+        "        raise ValueError('Program dot not found in path.')\n",
+    ],
+)
+def test_a_broken_pygraphviz_is_passed_over(module, tmp_path, monkeypatch):
+    (tmp_path / "pygraphviz.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pygraphviz", raising=False)
+    monkeypatch.setenv("PATH", "")
+    figure = plot_model(small())
+    assert b"<svg" in figure.render("svg")
+    assert figure.hint.startswith("Drawn by matplotlib")
+    sys.modules.pop("pygraphviz", None)
 
 
 # Bad input

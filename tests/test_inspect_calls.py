@@ -3,12 +3,15 @@
 import math
 
 import keras
+import numpy as np
 import pytest
 from foreign_nets import application, named_outputs, nested, repeated, sequential
 from keras import layers
 
 from convzoo.anatomy import layer_strides, links, taps
-from convzoo.calls import network
+from convzoo.arguments import whole_number
+from convzoo.calls import network, strides
+from convzoo.inspect.features import feature_maps
 
 
 @pytest.mark.parametrize("name", ["MobileNet", "InceptionV3", "ResNet50"])
@@ -77,3 +80,49 @@ def test_shapes_of_dictionary_outputs():
         ("a1", (None, 3)),
         ("b1", (None, 2)),
     }
+
+
+def test_strides_of_models_inside_a_model():
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(2, 3, 2)(image)
+    inner = keras.Model(image, [x, layers.Conv2D(2, 3, 2)(x)], name="inner")
+    stem = keras.Sequential([layers.MaxPooling2D(2)], name="stem")
+    outer = keras.Input((32, 32, 3), name="image")
+    fine, coarse = inner(stem(outer))
+    ends = [layers.ReLU(name="fine")(fine), layers.MaxPooling2D(name="coarse")(coarse)]
+    found = strides(network(keras.Model(outer, ends)))
+    assert found == {"image": 1, "stem": 2, "inner": 4, "fine": 4, "coarse": 16}
+    # The input of a Sequential model is none of its layers.
+    tail = keras.Sequential([outer, stem, layers.Conv2D(1, 1, 2, name="tail")])
+    assert layer_strides(tail) == {"stem": 2, "tail": 4}
+
+
+class Functional(keras.Model):
+    """A class of its own around a graph, whose constructor Keras cannot tell."""
+
+    def __init__(self, filters):
+        image = keras.Input((8, 8, 3), name="image")
+        super().__init__(image, layers.Conv2D(filters, 3, name="conv1")(image))
+
+
+class Overridden(Functional):
+    def call(self, x):
+        return x
+
+
+def test_a_class_of_its_own_with_a_graph():
+    model = Functional(4)
+    assert list(network(model).calls) == list(links(model)) == ["image", "conv1"]
+    images = np.ones((1, 8, 8, 3), "float32")
+    expected = keras.ops.convert_to_numpy(model(images))
+    found = feature_maps(model, images, "conv1")
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    with pytest.raises(TypeError, match="Overridden has a call method of its own"):
+        network(Overridden(4))
+
+
+def test_whole_numbers_of_numpy():
+    whole_number("dpi", np.int64(1))
+    for value in (np.int64(0), np.float32(1), np.bool_(True), True, [1]):
+        with pytest.raises(ValueError, match="dpi must be a whole number of at least"):
+            whole_number("dpi", value)

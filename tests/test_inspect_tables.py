@@ -233,6 +233,24 @@ def test_activations_inside_layers_are_told_but_for_relu():
     assert first.operations == (f"3x3 conv 64{arrow}3x3 64{arrow}2x2 max pool /2",)
 
 
+def test_an_input_that_nothing_reads_has_a_row():
+    image, unread = keras.Input((4,), name="image"), keras.Input((5,), name="unread")
+    model = keras.Model([unread, image], layers.Dense(2, name="dense")(image))
+    rows = {row.name: row for row in summary(model, level="layer").rows}
+    assert list(rows) == ["image", "dense", "unread"]
+    assert rows["unread"].output_shape == (None, 5)
+
+
+def test_quantized_kernels_count_as_before_they_were_packed():
+    model = small()
+    before = macs(model)
+    model.layers[-1].quantize("int4")
+    kernel = next(w for w in model.layers[-1].weights if w.name == "kernel")
+    assert kernel.shape != (8, 10)
+    assert macs(model) == before
+    assert before["head_predictions"] == 80
+
+
 def test_unknown_macs_are_a_dash():
     found = summary("unet")
     assert found.totals.macs is None

@@ -16,14 +16,18 @@ import keras
 import pytest
 from keras import layers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyArrowPatch
+from matplotlib.path import Path
 from PIL import Image
 
+import convzoo.inspect.picture
 from convzoo import blocks
 from convzoo.blocks.encoder import expand
 from convzoo.blocks.residual import conv_block, identity_block
 from convzoo.inspect import plot
 from convzoo.inspect.block import BLOCKS, block_names, plot_block
 from convzoo.inspect.blocks_drawn import panels_drawn, tables
+from convzoo.inspect.blocks_drawn.reading import is_identity
 from convzoo.models.googlenet import SIDE_HEADS
 
 PICTURES = ("c3", "vgg", "overlap_tile")
@@ -324,6 +328,56 @@ def test_blocks_in_a_row_have_a_shortcut_each():
     assert figure.dot.count("label=identity") == 1
 
 
+def forked(x, *, name, last=True):
+    """Return two branches side by side, joined and maybe mixed, as many maps as x."""
+    width = x.shape[-1]
+    left = layers.Conv2D(width // 2, 1, name=f"{name}_left")(x)
+    right = layers.Conv2D(width // 2, 3, padding="same", name=f"{name}_right")(x)
+    y = layers.Concatenate(name=f"{name}_concat")([left, right])
+    return layers.Conv2D(width, 1, name=f"{name}_last")(y) if last else y
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_shortcut_around_a_branch_that_forks(last):
+    def residual(x, *, name):
+        y = forked(x, name=f"{name}_branch", last=last)
+        return layers.Add(name=f"{name}_add")([y, x])
+
+    figure = plot_block(residual, input_shape=(8, 8, 4))
+    skips = [edge for edge in figure.graph.edges if edge.skip]
+    assert [figure.graph.nodes[edge.source].lines[0] for edge in skips] == ["input"]
+    assert figure.dot.count("label=identity") == 1
+
+
+def test_a_projection_around_a_branch_that_forks():
+    def residual(x, *, name):
+        projected = layers.Conv2D(4, 1, name=f"{name}_short")(x)
+        y = forked(x, name=f"{name}_branch")
+        return layers.Add(name=f"{name}_add")([projected, y])
+
+    figure = plot_block(residual, input_shape=(8, 8, 4))
+    assert figure.dot.count("dashed") == 2
+    assert sum(edge.skip for edge in figure.graph.edges) == 2
+
+
+def test_a_shortcut_around_a_shortcut():
+    def nested(x, *, name):
+        y = identity_block(x, 1, name=f"{name}_inner")
+        y = layers.Conv2D(4, 3, padding="same", name=f"{name}_conv")(y)
+        return layers.Add(name=f"{name}_add")([y, x])
+
+    figure = plot_block(nested, input_shape=(8, 8, 4))
+    assert figure.dot.count("label=identity") == 2
+
+
+def test_two_tensors_have_no_shortcut():
+    def two(x, y, *, name):
+        return layers.Add(name=f"{name}_add")([forked(x, name=name), y])
+
+    graph = plot_block(two, input_shape=[(8, 8, 4), (8, 8, 4)]).graph
+    assert not any(edge.skip for edge in graph.edges)
+
+
 def test_szegedy_draws_upwards():
     upwards = {name for name in DIAGRAMS if diagram(name).rankdir == "BT"}
     assert upwards == {
@@ -412,6 +466,37 @@ def test_own_block_of_two_tensors():
 def test_own_block_with_bound_arguments():
     bound = functools.partial(identity_block, width=4)
     assert plot_block(bound, input_shape=(8, 8, 16)).graph.name == "identity_block"
+
+
+def test_own_block_of_any_number_of_tensors():
+    def total(*maps, name, **options):
+        assert not options
+        return layers.Add(name=name)(maps)
+
+    figure = plot_block(total, input_shape=3 * [(8, 8, 4)])
+    assert ways(figure)[""] == [
+        f"maps{i}, 8 x 8 x 4 > add > output, 8 x 8 x 4" for i in (1, 2, 3)
+    ]
+
+
+def test_own_block_with_a_name_of_its_own():
+    seen = []
+
+    def named(x, name):
+        seen.append(name)
+        return layers.ReLU(name=name)(x)
+
+    plot_block(named, input_shape=(4,))
+    plot_block(named, input_shape=(4,), name="mine")
+    assert seen == ["block", "mine"]
+
+
+def test_what_a_block_raises_is_its_own():
+    def broken(x, *, name):
+        raise KeyError(name, x.shape)
+
+    with pytest.raises(KeyError, match="block"):
+        plot_block(broken, input_shape=(4,))
 
 
 def test_drawing_leaves_no_variables_behind():
@@ -515,6 +600,14 @@ def test_dpi_sets_the_pixels():
         assert ratio == pytest.approx(2, abs=0.01)
 
 
+def test_a_page_is_no_larger_than_a_machine_can_hold(monkeypatch):
+    monkeypatch.setattr(convzoo.inspect.picture, "_MOST_AREA", 10**6)
+    content = plot_block("c3", dpi=100_000).render("png")
+    width, height = Image.open(io.BytesIO(content)).size
+    assert 0.99e6 < width * height < 1.01e6
+    assert width / height == pytest.approx(440 / 263.7, rel=1e-2)
+
+
 def test_the_page_of_graphviz_says_all(monkeypatch):
     pytest.importorskip("pygraphviz")
     monkeypatch.setenv("PATH", "")
@@ -555,6 +648,47 @@ def test_matplotlib_keeps_texts_apart(name):
         figure.graph, figure.caption, figure.rankdir, show_shapes=True, dpi=96
     )
     assert_tidy(picture.figure)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv_block", "grid_reduction_a", "grid_reduction_b", "identity_block"]
+)
+def test_matplotlib_writes_beside_the_edges(name):
+    figure = diagram(name)
+    drawn = panels_drawn.draw(
+        figure.graph, figure.caption, figure.rankdir, show_shapes=True, dpi=96
+    ).figure
+    FigureCanvasAgg(drawn).draw()
+    (axes,) = drawn.axes
+    edges = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+    beside = [text for text in axes.texts if text.get_ha() == "left"]
+    labelled = [
+        e for e in figure.graph.edges if e.label or is_identity(figure.graph, e)
+    ]
+    assert len(beside) == len(labelled) > 0
+    for text, edge in itertools.product(beside, edges):
+        span = text.get_window_extent()
+        for line in edge.get_path().to_polygons(
+            edge.get_transform(), closed_only=False
+        ):
+            assert not Path(line).intersects_bbox(span, filled=False), text
+
+
+@pytest.mark.usefixtures("bare")
+def test_matplotlib_leads_a_shortcut_past_the_branches():
+    def residual(x, *, name):
+        y = forked(x, name=f"{name}_branch")
+        return layers.Add(name=f"{name}_add")([y, x])
+
+    figure = plot_block(residual, input_shape=(8, 8, 4))
+    drawn = panels_drawn.draw(figure.graph, "", "TB", show_shapes=True, dpi=96).figure
+    edges = [e for e in drawn.axes[0].patches if isinstance(e, FancyArrowPatch)]
+    for edge, patch in zip(figure.graph.edges, edges, strict=True):
+        if edge.skip:
+            rightmost = max(
+                other.get_path().vertices[0, 0] for other in edges if other is not patch
+            )
+            assert patch.get_path().vertices[0, 0] >= rightmost
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -620,8 +754,9 @@ def forgetful(x, *, name):
 MISUSE = [
     ({"block": 3}, TypeError, "block must be a name or a block function, found int;"),
     ({"block": "c3", "to_file": "c3.dot"}, ValueError,
-     "block='c3' is a picture without DOT text, found 'c3.dot': name a file"),
-    ({"block": "c3", "to_file": "c3.gif"}, ValueError, "must end in one of .svg"),
+     "'c3.dot' must end in one of .svg, .png, .pdf, found '.dot'."),
+    ({"block": "conv_block", "to_file": "a.gif"}, ValueError,
+     "'a.gif' must end in one of .svg, .png, .pdf, .dot, found '.gif'."),
     ({"block": "inception_b", "width": 3}, TypeError,
      "takes no 'width': pass the function itself, as in plot_block"),
     ({"block": "inception_b", "input_shape": (8, 8, 4)}, TypeError,
@@ -630,12 +765,27 @@ MISUSE = [
     ({"block": nothing}, ValueError, "input_shape=None must be the shape that"),
     ({"block": nothing, "input_shape": ()}, ValueError, r"input_shape=\(\) must be"),
     ({"block": nothing, "input_shape": "ab"}, ValueError, "input_shape='ab' must be"),
+    ({"block": nothing, "input_shape": (8, -8, 4)}, ValueError, "must be the shape"),
+    ({"block": nothing, "input_shape": (8, True, 4)}, ValueError, "must be the shape"),
+    ({"block": layers.ReLU(), "input_shape": (4,)}, TypeError,
+     "block ReLU cannot be called with 1 tensor and name=: it is no function; give a"),
+    ({"block": layers.Dense, "input_shape": (4,), "units": 3}, TypeError,
+     "block Dense cannot be called with 1 tensor and name=, units=: it is no"),
+    ({"block": lambda x: x, "input_shape": (4,)}, TypeError,
+     "block <lambda> cannot .* got an unexpected keyword argument 'name'; give a"),
+    ({"block": identity_block, "input_shape": (8, 8, 4)}, TypeError,
+     "block identity_block cannot .*: missing a required argument: 'width'; give"),
+    ({"block": max, "input_shape": (4,)}, TypeError, "block max cannot .*: no sign"),
+    ({"block": lambda *, name: [name], "input_shape": (4,)}, TypeError,
+     "cannot be called with 1 tensor and name=: too many positional arguments;"),
+    ({"block": lambda x, name: (x, name), "input_shape": [(4,), (4,)]}, TypeError,
+     "cannot be called with 2 tensors and name=: multiple values for argument 'name'"),
     ({"block": nothing, "input_shape": (8, 8, 4)}, ValueError,
      "block nothing adds no layer to its input: there is nothing to draw."),
     ({"block": forgetful, "input_shape": (8, 8, 4)}, TypeError,
      "block forgetful must return the tensor that it makes, found None."),
-    ({"block": nothing, "input_shape": [(8, 4), (8, 4)]}, ValueError,
-     "input_shape lists 2 shapes, but block nothing takes x: give one shape"),
+    ({"block": nothing, "input_shape": [(8, 4), (8, 4)]}, TypeError,
+     "block nothing cannot be called with 2 tensors and name=: too many positional"),
     ({"block": identity_block, "input_shape": (8, 8, 4), "width": 4}, ValueError,
      "identity_block 'block' adds 16 channels to 4"),
 ]

@@ -8,7 +8,9 @@ import pytest
 from foreign_nets import application, named_outputs, nested, repeated, sequential
 from keras import layers, ops
 
+from convzoo.inspect.dot import clusters_of
 from convzoo.inspect.graph import model_graph
+from convzoo.inspect.layered import Item, Link, layout
 from convzoo.inspect.plot import plot_model
 
 ARROW = " \N{RIGHTWARDS ARROW} "
@@ -283,6 +285,56 @@ def test_blocks_whose_channels_grow_evenly_are_equal():
     assert graph.nodes[-1].shape == (None, 16, 16, 20)
     layer = model_graph(keras.Model(image, x), "layer").nodes[-1]
     assert (layer.name, layer.shape) == ("dense1_block1_concat", (None, 16, 16, 20))
+
+
+# Edges and frames
+
+
+def test_a_copy_beside_the_data_s_way_has_its_own_edge():
+    image = keras.Input((8, 8, 4), name="image")
+    copied = layers.Conv2D(4, 3, padding="same", name="down1_conv")(image)
+    x = layers.MaxPooling2D(name="down1_pool")(copied)
+    x = layers.UpSampling2D(name="up1_up")(layers.Conv2D(8, 1, name="up1_conv")(x))
+    joined = layers.Concatenate(name="up1_concat")([copied, x])
+    graph = model_graph(keras.Model(image, joined))
+    assert [(e.shape[1:], e.label, e.link) for e in graph.edges[1:]] == [
+        ((4, 4, 4), True, ""),
+        ((8, 8, 4), True, "skip connection"),
+    ]
+    links = [Link(e.source, e.target, e.skip, 4.0) for e in graph.edges]
+    found = layout([Item(60.0, 20.0)] * 3, links, across=10.0, along=16.0)
+    (x1, _), (x2, _), (x3, _) = found.centres
+    _, (usual, _), (beside, _) = found.routes
+    assert x1 == x2 == x3 == pytest.approx(usual[0], abs=0.1)
+    assert beside[0] > usual[0] + 10
+
+
+def test_streams_side_by_side_are_one_edge():
+    left = right = image = keras.Input((8, 8, 4), name="image")
+    for number in (1, 2):
+        left = layers.Conv2D(4, 3, name=f"conv{number}_left")(left)
+        right = layers.Conv2D(4, 3, name=f"conv{number}_right")(right)
+    left = layers.Conv2D(4, 1, name="conv3_left")(left)
+    model = keras.Model(image, layers.Add(name="conv3_add")([left, right]))
+    stages = ["image", "conv1", "conv2", "conv3"]
+    assert edges(model, "stage") == list(itertools.pairwise(stages))
+    assert not any(edge.link for edge in model_graph(model, "stage").edges)
+
+
+def test_boxes_of_one_name_have_frames_of_their_own():
+    x = image = keras.Input((16, 16, 3), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="stem")(x)
+    for number, filters in enumerate((4, 6, 8), 1):
+        x = x if number < 3 else layers.MaxPooling2D(name="down")(x)
+        y = layers.Conv2D(filters, 1, name=f"res_c{number}a")(x)
+        y = layers.Conv2D(8, 3, padding="same", name=f"res_c{number}b")(y)
+        x = layers.Add(name=f"res_add{number}")([x, y])
+    model = keras.Model(image, x)
+    assert boxes(model) == ["image", "stem", "res", "res", "down", "res"]
+    figure = plot_model(model, level="layer")
+    framed = [members for _, members in clusters_of(figure.graph) if len(members) > 1]
+    assert [len(members) for members in framed] == [3, 3, 3]
+    assert figure.dot.count("subgraph cluster") == 3
 
 
 # keras.applications

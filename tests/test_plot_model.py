@@ -11,7 +11,7 @@ from PIL import Image
 from structure import skeleton as build
 
 import convzoo
-from convzoo.inspect import dot
+from convzoo.inspect import dot, plot
 from convzoo.inspect.graph import model_graph
 from convzoo.inspect.plot import plot_model
 
@@ -20,19 +20,21 @@ CAIRO = 32_767  # pixels; Graphviz scales what is longer
 
 skeleton = functools.cache(build)
 
-RENDERERS = [
-    pytest.param("dot", marks=pytest.mark.skipif(not shutil.which("dot"), reason="-")),
-    "pygraphviz",
-    "matplotlib",
-]
+RENDERERS = ["dot", "pygraphviz", "matplotlib"]
 
 
 def draw_by(renderer, monkeypatch):
-    """Leave one way to draw."""
+    """Leave one way to draw; where it is missing, skip."""
+    if renderer == "dot" and not shutil.which("dot"):
+        pytest.skip("Graphviz' command dot is not on the path")
+    if renderer == "pygraphviz":
+        pytest.importorskip("pygraphviz", reason="pygraphviz cannot be imported")
     if renderer != "dot":
         monkeypatch.setenv("PATH", "")
-    if renderer == "matplotlib":
+    if renderer != "pygraphviz":
         monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    if renderer != "matplotlib":  # which would step in
+        monkeypatch.delattr(plot.Figure, "_drawn")
 
 
 @pytest.fixture(params=RENDERERS)
@@ -85,7 +87,7 @@ def test_resolution(renderer):
 def test_pictures_too_long_are_drawn_coarser(monkeypatch):
     draw_by("matplotlib", monkeypatch)
     figure = plot_model(skeleton("lenet"), rankdir="LR", dpi=20_000)
-    monkeypatch.setattr("convzoo.inspect.picture._MOST_PIXELS", 500)
+    monkeypatch.setattr("convzoo.inspect.picture._MOST_SIDE", 500)
     assert size_of(figure.render("png"))[0] == pytest.approx(500, abs=1)
 
 

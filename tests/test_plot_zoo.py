@@ -177,6 +177,11 @@ def test_refused(arguments, message):
         plot_zoo(**arguments)
 
 
+def test_a_wrong_file_is_refused_before_anything_is_drawn():
+    with pytest.raises(ValueError, match=r"'x.gif' must end in .*, found '.gif'."):
+        plot_zoo("x.gif", pattern="nothing fits")
+
+
 def test_a_place_that_does_not_exist(tmp_path):
     with pytest.raises(OSError, match=r"no/zoo.svg' cannot be written: No such file"):
         plot_zoo(tmp_path / "no" / "zoo.svg")

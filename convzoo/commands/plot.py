@@ -11,8 +11,8 @@ from convzoo.arguments import one_of
 from convzoo.commands.errors import misuse, reported
 from convzoo.commands.models import check_model, structure
 from convzoo.commands.options import LEVELS, OneOf, variant_option
-from convzoo.inspect.blocks_drawn.captions import BLOCKS
-from convzoo.inspect.formats import drawing_file
+from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
+from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 from convzoo.terminal import quiet_keras
 
 if TYPE_CHECKING:
@@ -54,8 +54,12 @@ def plot_command(
     such as identity_block; --kind zoo takes none.
     """
     _check(kind, name, variant, level)
-    file = _file(kind, f"{name or kind}.svg" if output is None else output)
+    is_graph = kind == "graph" or (kind == "block" and name not in TABLES)
     with reported():
+        file = drawing_file(
+            f"{name or kind}.svg" if output is None else output,
+            SUFFIXES if is_graph else PICTURES,
+        )
         hint = _draw(kind, name, variant, level, file)
     click.echo(f"Wrote {file}")
     if hint:
@@ -79,17 +83,6 @@ def _check(kind: str, name: str | None, variant: str | None, level: str | None) 
             one_of("block", name, BLOCKS)
     elif name is not None:
         check_model(name, variant)
-
-
-def _file(kind: str, path: str) -> Path:
-    with reported():
-        file = drawing_file(path)
-    if file.suffix.lower() == ".dot" and kind in ("architecture", "zoo"):
-        misuse(
-            f"The file {path!r} must end in one of .svg, .png, .pdf: --kind {kind} is "
-            "no graph that the DOT language could tell."
-        )
-    return file
 
 
 def _draw(

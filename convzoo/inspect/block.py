@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convzoo.arguments import one_of, require, whole_number
-from convzoo.inspect.blocks_drawn.captions import BLOCKS
-from convzoo.inspect.formats import drawing_file
+from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
+from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 
 if TYPE_CHECKING:
     from convzoo.inspect.blocks_drawn.figure import BlockFigure
     from convzoo.inspect.picture import Picture
 
 __all__ = ["BLOCKS", "block_names", "plot_block"]
-
-_PICTURES = ("c3", "vgg", "overlap_tile")  # tables and maps, not graphs
 
 
 def block_names() -> list[str]:
@@ -61,8 +59,8 @@ def plot_block(
     Raises:
         ValueError: If ``block``, ``dpi`` or the suffix of ``to_file`` is none of the
             above, ``input_shape`` is missing, or the function adds no layers.
-        TypeError: If ``block`` is neither a name nor a function, or arguments come with
-            a name.
+        TypeError: If ``block`` is neither a name nor a function that can be called so,
+            or arguments come with a name. What the function itself raises is passed on.
         OSError: If ``to_file`` cannot be written.
 
     Example:
@@ -72,7 +70,7 @@ def plot_block(
     _check(block, to_file, input_shape, arguments)
     whole_number("dpi", dpi)
     figure: BlockFigure | Picture
-    if isinstance(block, str) and block in _PICTURES:
+    if isinstance(block, str) and block in TABLES:
         from convzoo.inspect.blocks_drawn.tables import picture  # noqa: PLC0415
 
         figure = picture(block, dpi)
@@ -116,12 +114,7 @@ def _check(
             f"names: {', '.join(BLOCKS)}."
         )
     if to_file is not None:
-        suffix = drawing_file(to_file).suffix.lower()
-        require(
-            suffix != ".dot" or block not in _PICTURES,
-            f"block={block!r} is a picture without DOT text, found "
-            f"{os.fspath(to_file)!r}: name a file that ends in .svg, .png or .pdf.",
-        )
+        drawing_file(to_file, PICTURES if block in TABLES else SUFFIXES)
 
 
 def _shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
@@ -131,7 +124,8 @@ def _shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     require(
         is_list and all(map(_is_shape, shapes)),
         f"input_shape={input_shape!r} must be the shape that the block function reads, "
-        "without the batch axis, such as (56, 56, 64), or a list of such shapes.",
+        "without the batch axis, such as (56, 56, 64), or a list of such shapes; None "
+        "stands for any number.",
     )
     return [tuple(shape) for shape in shapes]
 
@@ -140,5 +134,5 @@ def _is_shape(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and bool(value)
-        and all(side is None or isinstance(side, int) for side in value)
+        and all(side is None or (type(side) is int and side > 0) for side in value)
     )

@@ -27,7 +27,7 @@ TRANSPOSED = (
 
 # Weights that are multiplied with the map at every position.
 _MULTIPLIED = ("kernel", "depthwise_kernel", "pointwise_kernel", "prototypes")
-_KNOWN = (*CONVOLUTIONS, *TRANSPOSED, keras.layers.Dense)
+_KNOWN = (*CONVOLUTIONS, *TRANSPOSED)
 
 
 def macs(model: keras.Model) -> dict[str, int | None]:
@@ -35,7 +35,8 @@ def macs(model: keras.Model) -> dict[str, int | None]:
 
     Convolutions and dense layers count, taps over zero padding included; biases,
     normalisation, pooling and activations do not. A layer called twice counts twice.
-    Only the shapes of variables are read, so a model built without weights will do.
+    Only the shapes of variables are read, so a model built without weights will do, and
+    a quantized one counts as before.
 
     Args:
         model: A functional or a built Sequential model.
@@ -93,12 +94,9 @@ def _call_macs(layer: Any, inputs: list[Shape], output: Shape) -> int | None:
         return _model_macs(layer, inputs)
     if not isinstance(layer, keras.layers.Layer):
         return 0
-    kernels = [weight for weight in layer.weights if weight.name in _MULTIPLIED]
-    if not kernels:
-        return 0
-    ours = type(layer).__module__.startswith("convzoo.")
-    if not (ours or isinstance(layer, _KNOWN)):
-        return None
+    multiplied = _multiplied(layer, inputs)
+    if not multiplied:
+        return multiplied
     shape = inputs[0] if isinstance(layer, TRANSPOSED) else output
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     positions = 1
@@ -106,7 +104,17 @@ def _call_macs(layer: Any, inputs: list[Shape], output: Shape) -> int | None:
         if side is None:
             return None
         positions *= side
-    return positions * _size(kernels)
+    return positions * multiplied
+
+
+def _multiplied(layer: Any, inputs: list[Shape]) -> int | None:
+    """Return the multiply-accumulates at one position; None if they are unknown."""
+    if isinstance(layer, keras.layers.Dense):  # whose kernel may be quantized, packed
+        return None if inputs[0][-1] is None else inputs[0][-1] * layer.units
+    kernels = [weight for weight in layer.weights if weight.name in _MULTIPLIED]
+    ours = type(layer).__module__.startswith("convzoo.")
+    known = ours or isinstance(layer, _KNOWN) or not kernels
+    return _size(kernels) if known else None
 
 
 def _model_macs(model: Any, inputs: list[Shape]) -> int | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
 
 from convzoo.inspect.layered import Item, Link, Point
@@ -87,3 +89,48 @@ def curve(found: Way) -> tuple[list[Point], list[Any]]:
             vertices += [(x1, middle), (x2, middle), (x2, y2)]
             codes += [Path.CURVE4] * 3
     return vertices, codes
+
+
+def turned(rankdir: str, depth: float) -> Callable[[Point], Point]:
+    """Return what turns a point of a page this deep so that the data go their way."""
+
+    def turn(point: Point) -> Point:
+        across, along = point
+        along = depth - along if rankdir in ("BT", "RL") else along
+        return (along, across) if rankdir in ("LR", "RL") else (across, along)
+
+    return turn
+
+
+def draw_line(
+    axes: Axes,
+    found: Way,
+    turn: Callable[[Point], Point],
+    style: str,
+    colour: str,
+    zorder: float,
+) -> None:
+    """Draw an edge as an arrow.
+
+    Args:
+        axes: Where to.
+        found: The way of the edge, down the page.
+        turn: Gives the place of each of its points.
+        style: Of its line.
+        colour: Likewise.
+        zorder: What has more lies above it.
+    """
+    vertices, codes = curve(found)
+    axes.add_artist(
+        FancyArrowPatch(
+            path=Path([turn(vertex) for vertex in vertices], codes),
+            arrowstyle="-|>",
+            mutation_scale=9,
+            shrinkA=0,
+            shrinkB=0,
+            linewidth=0.9,
+            linestyle=style,
+            color=colour,
+            zorder=zorder,
+        )
+    )

@@ -53,14 +53,9 @@ def kinds_of(graph: Graph) -> list[str]:
     return list(dict.fromkeys(node.kind for node in graph.nodes))
 
 
-def link_of(edge: Edge) -> str:
-    """Return what an edge is in the legend, "" for the data's usual way."""
-    return edge.link or (COPIED if edge.skip else "")
-
-
 def links_of(graph: Graph) -> list[str]:
     """Return the kinds of edges that a legend explains, in the order of `LINKS`."""
-    found = {link_of(edge) for edge in graph.edges}
+    found = {edge.link for edge in graph.edges}
     return [link for link in LINKS if link and link in found]
 
 
@@ -68,8 +63,9 @@ def clusters_of(graph: Graph) -> list[tuple[str, list[int]]]:
     """Return the nodes that stand in one frame, by index: the layers of a block."""
     if graph.level != "layer":
         return [(node.name, [index]) for index, node in enumerate(graph.nodes)]
-    numbered = groupby(enumerate(graph.nodes), lambda item: item[1].block)
-    return [(block, [index for index, _ in members]) for block, members in numbered]
+    numbered = groupby(enumerate(graph.nodes), lambda item: item[1].home)
+    found = [[index for index, _ in members] for _, members in numbered]
+    return [(graph.nodes[members[0]].block, members) for members in found]
 
 
 def dot_text(
@@ -119,42 +115,23 @@ def _digraph(graph: Graph, rankdir: str, dpi: int | None) -> graphviz.Digraph:
     return graphviz.Digraph(
         name=graph.name,
         graph_attr={
+            **looks.GRAPH,
             "rankdir": rankdir,
-            "fontname": looks.FONT,
-            "fontsize": str(looks.TEXT_SIZE),
             "nodesep": "0.3",
             "ranksep": "0.16" if tight else "0.24",
-            "pad": "0.15",
             "label": _legend(graph),
-            "labelloc": "t",
             **({"dpi": str(dpi)} if dpi else {}),
         },
-        node_attr={
-            "shape": "box",
-            "style": "rounded,filled",
-            "fontname": looks.FONT,
-            "fontsize": str(looks.TEXT_SIZE),
-            "color": looks.BORDER,
-            "margin": "0.1,0.04",
-            "height": "0.25",
-            # Inside a frame also a shape beside an edge has room.
-            "width": f"{_WIDTH / 72:.1f}" if tight else "0.75",
-        },
-        edge_attr={
-            "fontname": looks.FONT,
-            "fontsize": str(looks.LABEL_SIZE),
-            "fontcolor": looks.LABEL,
-            "color": looks.BORDER,
-            "arrowsize": "0.7",
-        },
+        # Inside a frame also a shape beside an edge has room.
+        node_attr={**looks.NODE, "width": f"{_WIDTH / 72:.1f}" if tight else "0.75"},
+        edge_attr=looks.EDGE,
     )
 
 
 def _edge(edge: Edge, show_shapes: bool) -> dict[str, str]:
-    link = link_of(edge)
-    style, colour = LINKS[link]
+    style, colour = LINKS[edge.link]
     # The data's usual way is kept straight.
-    drawn = {"style": style, "color": colour} if link else {"weight": "8"}
+    drawn = {"style": style, "color": colour} if edge.link else {"weight": "8"}
     return drawn | (_edge_label(edge.shape) if show_shapes and edge.label else {})
 
 
@@ -198,8 +175,8 @@ def _make_room(box: graphviz.Digraph, title: str, graph: Graph, first: int) -> N
     heads = [
         edge.target
         for edge in graph.edges
-        if graph.nodes[edge.target].block == graph.nodes[first].block
-        and graph.nodes[edge.source].block != graph.nodes[first].block
+        if graph.nodes[edge.target].home == graph.nodes[first].home
+        and graph.nodes[edge.source].home != graph.nodes[first].home
         and not edge.skip
     ]
     half = max(_WIDTH, _CHARACTER * looks.TITLE_SIZE * len(graph.nodes[first].name)) / 2

@@ -14,9 +14,9 @@ from PIL import Image
 
 from convzoo import calls
 from convzoo.anatomy import stages, taps
-from convzoo.arguments import require
+from convzoo.arguments import as_int, require
 from convzoo.calls import Network
-from convzoo.deferred import deep_graphs
+from convzoo.deferred import awaits, deep_graphs
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images, Recipe, prepare
 from convzoo.pretrained.records import find_for, list_weights
@@ -106,18 +106,20 @@ def feature_maps(
     Raises:
         ImageError: If an image cannot be used.
         TypeError: If ``model`` has no graph of layers.
-        ValueError: If a layer is not known (the message names those most like it), or
-            the arrays do not fit the model.
+        ValueError: If a layer is not known (the message names those most like it), the
+            arrays do not fit the model, or it was built without weights.
 
     Example:
         >>> feature_maps(lenet(), np.zeros((1, 32, 32, 1), "float32"), "c3").shape
         (1, 10, 10, 16)
     """
     net = calls.network(model)
-    names = [layer] if isinstance(layer, str) else list(layer)
+    several = isinstance(layer, Sequence) and not isinstance(layer, str)
+    names: list[Any] = list(layer) if several else [layer]
     require(bool(names), "layer=[] names no layer: give at least one.")
     for name in names:
         known_layer(name, model, net)
+    has_weights(model)
     batch = batch_of(model, images)
     # Outputs are numbered, since a name such as "conv#2" may not name an output.
     inner = _submodel(model, {f"m{i}": name for i, name in enumerate(names)}, "maps")
@@ -175,36 +177,26 @@ def pixels(model: keras.Model, images: Images) -> NDArray[np.uint8]:
     return fitted.astype(np.uint8)
 
 
-def tensors_of(model: keras.Model) -> dict[str, list[keras.KerasTensor]]:
-    """Return the tensors that each call of a functional model gives.
-
-    ``layer.output`` is not asked: it is that of the layer's first call, which may stand
-    in another model.
-
-    Args:
-        model: A model that ``calls.network`` reads, whose names of calls these are.
-    """
-    graph = model
-    if isinstance(model, keras.Sequential):
-        graph = keras.Model(model.inputs, model.outputs)
-    # Keras (3.15) has no public name for the calls of one graph.
-    inside = {id(node) for row in graph._nodes_by_depth.values() for node in row}
-    found: dict[str, list[keras.KerasTensor]] = {}
-    for operation in graph.operations:
-        nodes = [node for node in operation._inbound_nodes if id(node) in inside]
-        for number, node in enumerate(nodes, 1):
-            name = operation.name if number == 1 else f"{operation.name}#{number}"
-            found[name] = list(node.outputs)
-    return found
-
-
 def known_layer(name: str, model: keras.Model, net: Network) -> None:
     """Raise a ValueError that names similar layers, unless the model has this one."""
+    require(
+        isinstance(name, str),
+        f"layer must be the name of a layer, found {name!r}: give one of "
+        "[layer.name for layer in model.layers].",
+    )
     if name in net.calls:
         return
+    path = calls.path_to(name, net)
+    if path:
+        steps = "".join(f".get_layer({step!r})" for step in path)
+        raise ValueError(
+            f"layer={name!r} stands inside the layer {path[0]!r} of model "
+            f"{model.name!r}, itself a model that counts as one layer: name "
+            f"{path[0]!r}, or give model{steps} instead of the model."
+        )
     names = list(net.calls)
-    like = difflib.get_close_matches(str(name), names, n=3)
-    like = like or [other for other in names if other.startswith(str(name))][-3:]
+    like = difflib.get_close_matches(name, names, n=3)
+    like = like or [other for other in names if other.startswith(name)][-3:]
     hint = f", did you mean {' or '.join(map(repr, like))}?" if like else "."
     raise ValueError(
         f"layer={name!r} is not a layer of model {model.name!r}{hint} It has "
@@ -212,10 +204,22 @@ def known_layer(name: str, model: keras.Model, net: Network) -> None:
     )
 
 
-def _whole_numbers(strides: Iterable[int]) -> tuple[int, ...]:
-    wanted = tuple(strides) if isinstance(strides, Iterable) else ()
+def has_weights(model: keras.Model) -> None:
+    """Raise a ValueError if the variables of a model have no values."""
     require(
-        bool(wanted) and all(type(stride) is int for stride in wanted),
+        not any(map(awaits, model.weights)),
+        f"Model {model.name!r} was built without weights, so there are no maps.",
+    )
+
+
+def _whole_numbers(strides: Iterable[int]) -> tuple[int, ...]:
+    try:
+        found = [as_int(stride) for stride in strides]
+    except TypeError:  # a single number
+        found = [None]
+    wanted = tuple(stride for stride in found if stride is not None)
+    require(
+        bool(found) and len(wanted) == len(found),
         f"strides must be whole numbers such as (8, 16, 32), found {strides!r}.",
     )
     return wanted
@@ -244,7 +248,7 @@ def _tapped(model: keras.Model, net: Network) -> dict[int, str]:
 
 def _submodel(model: keras.Model, names: dict[str, str], called: str) -> keras.Model:
     """Return a model on the same layers that gives the maps of these calls."""
-    tensors = tensors_of(model)
+    tensors = calls.tensors_of(model)
     outputs = {key: _joined(tensors[name], name) for key, name in names.items()}
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
     with deep_graphs():
@@ -333,6 +337,11 @@ def _checked(
         type(layer).__name__ in ("Rescaling", "Normalization") for layer in model.layers
     )
     require(
+        batch.dtype.kind in "fiu",
+        f"images of dtype {batch.dtype} hold no pixels: give numbers, of an integer or "
+        "a float dtype.",
+    )
+    require(
         batch.dtype.kind == "f" or (normalises and batch.dtype.kind in "iu"),
         f"images of dtype {batch.dtype} are not normalised, and model {model.name!r} "
         "has no preprocessing inside: give floats, normalised as in its training.",
@@ -344,7 +353,7 @@ def _checked(
 
 
 def _array(images: Any) -> NDArray[Any] | None:
-    """Return images as an array of numbers, if they are one."""
+    """Return images as an array, if they are one."""
     if isinstance(images, (str, os.PathLike, Image.Image)):
         return None
     if keras.ops.is_tensor(images):
@@ -354,4 +363,5 @@ def _array(images: Any) -> NDArray[Any] | None:
             array = np.asarray(images)
         except ValueError:  # of several shapes
             return None
-    return array if array.dtype.kind in "fiu" else None
+    # Of objects and of text: of images in a list, or of their paths.
+    return None if array.dtype.kind in "OUS" else array

@@ -20,12 +20,14 @@ from convzoo import calls
 from convzoo.arguments import require
 from convzoo.calls import Network, Shape, Tensor
 from convzoo.deferred import deep_graphs, without_weights
-from convzoo.inspect.features import batch_of, known_layer, tensors_of
+from convzoo.inspect.features import batch_of, has_weights, known_layer
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images
 
 _BATCH = 16  # gradients keep the maps of all layers
+# What ends a classifier: as an activation; as a layer or an operation of its own.
 _SQUASHING = ("softmax", "sigmoid", "log_softmax")
+_SQUASHERS = ("Softmax", "Sigmoid", "LogSoftmax")
 
 
 class _Classifier(NamedTuple):
@@ -33,8 +35,7 @@ class _Classifier(NamedTuple):
 
     graph: keras.Model
     layer: Any
-    head: Any  # the layer that gives the logits
-    logits: Callable[..., Any]  # its call, without its softmax
+    head: Callable[[Any], Any]  # what makes logits of that which the graph gives
 
 
 def grad_cam(
@@ -71,8 +72,9 @@ def grad_cam(
         ImageError: If an image cannot be used.
         RuntimeError: If the Keras backend has no gradients.
         TypeError: If ``model`` has no graph of layers.
-        ValueError: If the model gives no scores of classes, ``class_index`` is out of
-            range, or ``layer`` is unknown or gives no map that leads to the scores.
+        ValueError: If the model gives no scores of classes or was built without
+            weights, ``class_index`` is out of range, or ``layer`` is unknown or gives
+            no map that leads to the scores.
 
     Example:
         >>> grad_cam(lenet(), np.zeros((1, 32, 32, 1), "float32"), 3).shape
@@ -82,6 +84,7 @@ def grad_cam(
     tensor, end = _main(model, net)
     target = _last_map(model, net, end) if layer is None else layer
     _check_layer(target, model, net, end)
+    has_weights(model)
     batch = batch_of(model, images)
     wanted = _classes(class_index, len(batch), tensor.shape[1])
     classifier = _to_logits(model, net, tensor, end, target)
@@ -173,26 +176,33 @@ def _classes(asked: Any, images: int, classes: int) -> NDArray[np.intp] | None:
 def _to_logits(
     model: keras.Model, net: Network, tensor: Any, end: Tensor, target: str
 ) -> _Classifier:
-    """Return the model up to its logits, built on the model's own layers."""
-    head = net.calls[end.call].layer
-    logits: Callable[..., Any] = operation_fn(head, training=False)
-    if kind(head) == "activation" and _squashes(head):
-        (source,) = net.calls[end.call].sources
-        tensor = tensors_of(model)[source.call][source.slot]
-    elif _squashes(head):
-        logits = _without_activation(head, net.inputs_of(end.call)[0])
+    """Return the model up to its logits, built on the model's own layers.
+
+    The graph ends before a layer that squashes, whose earlier calls stay as they are.
+    """
+    last = net.calls[end.call]
+    head: Callable[[Any], Any] = _unchanged
+    if _squashes(last.layer):
+        (source,) = last.sources
+        tensor = calls.tensors_of(model)[source.call][source.slot]
+        if getattr(last.layer, "weights", ()):
+            head = _without_activation(last.layer, net.shapes[source])
     with deep_graphs():
         graph = keras.Model(model.inputs, tensor)
-    return _Classifier(graph, net.calls[target].layer, head, logits)
+    return _Classifier(graph, net.calls[target].layer, head)
+
+
+def _unchanged(x: Any) -> Any:
+    return x
 
 
 def _squashes(layer: Any) -> bool:
-    if type(layer).__name__ == "Softmax":
+    if type(layer).__name__ in _SQUASHERS:
         return True
     return getattr(getattr(layer, "activation", None), "__name__", "") in _SQUASHING
 
 
-def _without_activation(layer: Any, shape: Shape) -> Callable[..., Any]:
+def _without_activation(layer: Any, shape: Shape) -> Callable[[Any], Any]:
     """Return a layer's call without its activation, by a twin on its variables."""
     with without_weights():
         twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
@@ -242,8 +252,6 @@ def _run(
 
     def operation(layer: Any) -> Callable[..., Any]:
         call: Callable[..., Any] = operation_fn(layer, training=False)
-        if layer is classifier.head:
-            return classifier.logits
         if layer is not classifier.layer:
             return call
 
@@ -256,7 +264,8 @@ def _run(
         return watched
 
     # Keras (3.15) runs a model by this method; no public one lets calls be watched.
-    return maps, classifier.graph._run_through_graph([images], operation)
+    end = classifier.graph._run_through_graph([images], operation)
+    return maps, classifier.head(end)
 
 
 def _gradients(score: Callable[[list[Any]], Any], points: list[Any]) -> list[Any]:

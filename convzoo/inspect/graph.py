@@ -11,7 +11,7 @@ from convzoo.arguments import one_of
 from convzoo.calls import Network, Shape, Tensor, network, reachable
 from convzoo.inspect import operations
 from convzoo.inspect.lines import gist_of, lines_of, texts_of
-from convzoo.inspect.partition import groups
+from convzoo.inspect.partition import groups, wiring
 
 LEVELS = ("stage", "block", "layer")
 COPIED, CROPPED, ADDED = "skip connection", "copy and crop", "residual connection"
@@ -32,10 +32,11 @@ class Node(NamedTuple):
     block: str  # the block a layer stands in, of a row with its "x5"; else its name
     shape: Shape  # of the last map
     output: bool  # whether the model's output leaves here
+    home: int = 0  # index of the block; two may have one name
 
 
 class Edge(NamedTuple):
-    """The tensor that passes between two boxes."""
+    """What passes between two boxes; a tensor that skips a part of both has its own."""
 
     source: int  # index of the node
     target: int
@@ -92,7 +93,11 @@ def network_graph(
     if level != "layer" if collapse is None else collapse:
         nodes = _collapse(net, nodes)
     if level == "layer":
-        nodes = [layer for node in nodes for layer in _layers(net, node, block_of)]
+        nodes = [
+            layer._replace(home=home)
+            for home, node in enumerate(nodes)
+            for layer in _layers(net, node, block_of)
+        ]
     return Graph(name, level, tuple(nodes), _edges(net, nodes))
 
 
@@ -138,39 +143,37 @@ def _collapse(net: Network, nodes: list[Node]) -> list[Node]:
 
 
 def _repeats(net: Network, first: Node, second: Node) -> bool:
-    """Say whether the second box does to the first's output what the first did."""
-    read = {tensor.call for tensor in _incoming(net, second)}
+    """Say whether the second box does to the first's output what the first did.
+
+    Both read one tensor and no more: of several, which stands for which is not told.
+    """
     left = {reader for call in first.calls for reader in net.readers[call]}
     return bool(
         first.operations == second.operations
         and not first.output
-        and read
-        and read <= set(first.calls)
+        and len(set(_incoming(net, first))) == 1
+        and set(_incoming(net, second)) == {Tensor(first.calls[-1], 0)}
         and left - set(first.calls) <= set(second.calls)
-        and _wiring(net, first) == _wiring(net, second)
-        and _grow_alike(_maps(net, first), _maps(net, second))
+        and _grow_alike(net, first, second)
+        and wiring(net, first.calls) == wiring(net, second.calls)
     )
 
 
-def _wiring(net: Network, node: Node) -> list[tuple[str, list[int | None]]]:
-    """Return what each layer of a box does, and by place whose output it reads."""
-    place = {call: index for index, call in enumerate(node.calls)}
-    calls = [net.calls[call] for call in node.calls]
-    return [
-        (operations.phrase(call.layer), [place.get(t.call) for t in call.sources])
-        for call in calls
-    ]
-
-
-def _maps(net: Network, node: Node) -> list[Shape]:
-    return [*(net.shapes[tensor] for tensor in _incoming(net, node)), node.shape]
-
-
-def _grow_alike(first: list[Shape], second: list[Shape]) -> bool:
+def _grow_alike(net: Network, first: Node, second: Node) -> bool:
     """Say whether maps differ by one number of channels: none, in DenseNet a few."""
-    sides = [shape[:-1] for shape in first] == [shape[:-1] for shape in second]
-    pairs = zip(first, second, strict=True)
-    return sides and len({(b[-1] or 0) - (a[-1] or 0) for a, b in pairs}) == 1
+    layers = [net.calls[call].layer for call in first.calls]
+    formats = {getattr(layer, "data_format", "") for layer in layers}
+    axis = 1 if "channels_first" in formats else -1
+    ends = [(net.shapes[_incoming(net, box)[0]], box.shape) for box in (first, second)]
+    pairs = [(_parted(a, axis), _parted(b, axis)) for a, b in zip(*ends, strict=True)]
+    grown = {after - before for (_, before), (_, after) in pairs}
+    return len(grown) == 1 and all(before[0] == after[0] for before, after in pairs)
+
+
+def _parted(shape: Shape, axis: int) -> tuple[list[int | None], int]:
+    """Return a shape without its channels, and their number."""
+    sides = list(shape)
+    return (sides, sides.pop(axis) or 0) if len(sides) > 1 else (sides, 0)
 
 
 def _incoming(net: Network, node: Node) -> list[Tensor]:
@@ -220,40 +223,70 @@ def _edges(net: Network, nodes: list[Node]) -> tuple[Edge, ...]:
     found = _joined(net, nodes)
     links = _links(net, nodes, found)
     entering: dict[int, set[Shape]] = {}
-    for (_, target), tensor in found.items():
+    for _, target, tensor in found:
         entering.setdefault(target, set()).add(net.shapes[tensor])
     edges: list[Edge] = []
-    for pair in sorted(found, key=lambda pair: (links[pair] != "", pair)):
-        shape = net.shapes[found[pair]]
-        known = entering.setdefault(pair[0], set())
-        said = {edge.shape for edge in edges if edge.source == pair[0]}
-        new = shape not in known | said
-        edges.append(Edge(*pair, shape, new, links[pair] in SKIPS, links[pair]))
-    return tuple(sorted(edges))
+    for way in sorted(found, key=lambda way: (links[way] != "", way[:2])):
+        source, target, tensor = way
+        shape = net.shapes[tensor]
+        known = entering.setdefault(source, set())
+        said = {edge.shape for edge in edges if edge.source == source}
+        # What is told beside another shape is news.
+        new = shape not in (said if found[way] else known | said)
+        link = links[way]
+        edges.append(Edge(source, target, shape, new, link in SKIPS, link))
+    return tuple(sorted(edges, key=lambda edge: (edge.source, edge.target)))
 
 
-Pair = tuple[int, int]
+Way = tuple[int, int, Tensor]  # from box to box
 
 
-def _joined(net: Network, nodes: list[Node]) -> dict[Pair, Tensor]:
-    """Return the boxes that an edge joins, and what it carries."""
+def _joined(net: Network, nodes: list[Node]) -> dict[Way, bool]:
+    """Return the data's ways from box to box, one for each two, and what overtakes."""
     place = {call: index for index, node in enumerate(nodes) for call in node.calls}
-    found: dict[Pair, Tensor] = {}
+    found: dict[tuple[int, int], list[Tensor]] = {}
     for index, node in enumerate(nodes):
-        for tensor in _incoming(net, node):
+        for tensor in dict.fromkeys(_incoming(net, node)):
             # An edge back leads from one block of a row to the next, drawn once.
             if place[tensor.call] < index:
-                found.setdefault((place[tensor.call], index), tensor)
-    return found
+                found.setdefault((place[tensor.call], index), []).append(tensor)
+    ways: dict[Way, bool] = {}
+    for (source, target), tensors in found.items():
+        short = _overtaking(net, tensors, nodes[target])
+        usual = [tensor for tensor in tensors if tensor not in short][:1]
+        ways |= {(source, target, t): t in short for t in (*usual, *short)}
+    return ways
 
 
-def _links(
-    net: Network, nodes: list[Node], found: dict[Pair, Tensor]
-) -> dict[Pair, str]:
+def _overtaking(net: Network, tensors: list[Tensor], target: Node) -> list[Tensor]:
+    """Find what leaves a box earlier and is read later than what goes beside it."""
+    if len(tensors) == 1:
+        return []
+    order = {call: index for index, call in enumerate(net.calls)}
+    reader = {
+        tensor: next(c for c in target.calls if tensor in net.calls[c].sources)
+        for tensor in tensors
+    }
+
+    def leads(first: str, second: str) -> bool:
+        sooner = order[first] < order[second]  # told at once
+        return sooner and second in reachable(net.readers, first)
+
+    return [
+        one
+        for one in tensors
+        if any(
+            leads(one.call, other.call) and leads(reader[other], reader[one])
+            for other in tensors
+        )
+    ]
+
+
+def _links(net: Network, nodes: list[Node], found: dict[Way, bool]) -> dict[Way, str]:
     """Tell what the edges are: the data's way, what skips it, or where it parts."""
     after: dict[int, list[int]] = {}
     before: dict[int, list[int]] = {}
-    for source, target in sorted(found):
+    for source, target in sorted({(source, target) for source, target, _ in found}):
         after.setdefault(source, []).append(target)
         before.setdefault(target, []).append(source)
     reached = {index: reachable(after, index) | {index} for index in range(len(nodes))}
@@ -272,15 +305,15 @@ def _links(
         return any(end in reached[way] for way in ways)
 
     links = {
-        pair: _skip(net, tensor, nodes[pair[1]]) if skips(*pair) else ""
-        for pair, tensor in found.items()
+        way: _skip(net, way[2], nodes[way[1]]) if short or skips(*way[:2]) else ""
+        for way, short in found.items()
     }
     return links | dict.fromkeys(_side_heads(nodes, reached, found), SIDE_HEAD)
 
 
 def _side_heads(
-    nodes: list[Node], reached: dict[int, set[int]], pairs: Iterable[Pair]
-) -> list[Pair]:
+    nodes: list[Node], reached: dict[int, set[int]], found: Iterable[Way]
+) -> list[Way]:
     """Find the edges to ends of their own where the trunk goes on twice as long."""
     ends = [index for index, node in enumerate(nodes) if node.output]
     # The end that most of the boxes lead to is the trunk's.
@@ -293,10 +326,10 @@ def _side_heads(
         return [i for i in reached[source] if i != source and main in reached[i]]
 
     return [
-        (source, target)
-        for source, target in pairs
-        if main not in reached[target]
-        and size(trunk(source)) > 2 * size(reached[target])
+        way
+        for way in found
+        if main not in reached[way[1]]
+        and size(trunk(way[0])) > 2 * size(reached[way[1]])
     ]
 
 

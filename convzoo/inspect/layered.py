@@ -7,12 +7,14 @@ the longest path, waypoints for edges that pass ranks, barycenters against cross
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 Point = tuple[float, float]
 
 _SWEEPS = 16
+_HAIR = 1e-3
 _STIFF = 1000.0  # how much more a box resists being moved than a waypoint
 
 
@@ -60,16 +62,19 @@ def layout(
         top: Boxes without sources that stand on the first rank.
         bottom: Boxes without readers that stand on a rank of their own at the end.
     """
-    ranks = _ranks(len(items), links, top, bottom)
+    beside = Counter(link[:2] for link in links)
+    ranks = _ranks(len(items), links, top, bottom, beside)
     cells = list(items)
     rank_of = list(ranks)
     pairs: list[tuple[int, int, bool]] = []
     waypoints: list[list[int]] = []
     for link in links:
+        # Of edges side by side the usual one stays as straight as a box.
+        depth = _HAIR if beside[link[:2]] > 1 and not link.light else 0.0
         way: list[int] = []
         last = link.source
         for rank in range(ranks[link.source] + 1, ranks[link.target]):
-            cells.append(Item(link.breadth if not way else 4.0, 0.0))
+            cells.append(Item(link.breadth if not way else 4.0, depth))
             rank_of.append(rank)
             way.append(len(cells) - 1)
             pairs.append((last, way[-1], link.light))
@@ -108,11 +113,17 @@ Neighbours = list[list[tuple[int, bool]]]  # of each cell: the other end, whethe
 
 
 def _ranks(
-    count: int, links: Sequence[Link], top: Sequence[int], bottom: Sequence[int]
+    count: int,
+    links: Sequence[Link],
+    top: Sequence[int],
+    bottom: Sequence[int],
+    beside: Counter[tuple[int, int]],
 ) -> list[int]:
     ranks = [0] * count
     for link in sorted(links):
-        ranks[link.target] = max(ranks[link.target], ranks[link.source] + 1)
+        # Edges side by side part on a rank of their own.
+        steps = 1 + (beside[link[:2]] > 1)
+        ranks[link.target] = max(ranks[link.target], ranks[link.source] + steps)
     # An input that enters late stands just before its reader.
     read = {link.target for link in links}
     for item in range(count):

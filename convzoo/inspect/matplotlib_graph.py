@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from matplotlib.path import Path
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from convzoo.calls import Shape
 from convzoo.inspect import dot, looks
-from convzoo.inspect.curves import curve, way
+from convzoo.inspect.curves import draw_line, turned, way
 from convzoo.inspect.graph import Edge, Graph, Node
-from convzoo.inspect.layered import Item, Layout, Link, Point
-from convzoo.inspect.nested import nested_layout
+from convzoo.inspect.layered import Item, Link, Point
+from convzoo.inspect.nested import Nested, nested_layout
 from convzoo.inspect.operations import KINDS, shape_text
 from convzoo.inspect.picture import Picture, style, width_of
 
@@ -41,6 +40,21 @@ class _Box(NamedTuple):
     height: float
 
 
+class _Measured(NamedTuple):
+    """The texts of a diagram and their sizes, turned so that data go downwards."""
+
+    boxes: list[_Box]
+    labels: list[_Text | None]  # of the edges
+    titles: list[_Text]  # of the frames
+    sizes: list[Item]
+    links: list[Link]
+    rankdir: str
+
+    @property
+    def sideways(self) -> bool:
+        return self.rankdir in ("LR", "RL")
+
+
 def draw(
     graph: Graph,
     *,
@@ -59,11 +73,13 @@ def draw(
         dpi: Pixels per inch of a png.
     """
     with style():
-        boxes = [
-            _box(node, show_shapes=show_shapes, show_layer_names=show_layer_names)
-            for node in graph.nodes
-        ]
-        figure = _figure(graph, boxes, rankdir, show_shapes=show_shapes)
+        measured = _measured(
+            graph,
+            rankdir,
+            show_shapes=show_shapes,
+            show_layer_names=show_layer_names,
+        )
+        figure = _drawn(graph, measured, _placed(graph, measured))
     figure.set_dpi(dpi)
     return Picture(figure, svg_text="none")
 
@@ -86,16 +102,18 @@ def _width(text: _Text) -> float:
     return width_of(text.text, text.size, text.weight)
 
 
-def _figure(
-    graph: Graph, boxes: Sequence[_Box], rankdir: str, *, show_shapes: bool
-) -> Figure:
+def _measured(
+    graph: Graph, rankdir: str, *, show_shapes: bool, show_layer_names: bool
+) -> _Measured:
     sideways = rankdir in ("LR", "RL")
+    boxes = [
+        _box(node, show_shapes=show_shapes, show_layer_names=show_layer_names)
+        for node in graph.nodes
+    ]
     labels = [
         _label(edge.shape) if show_shapes and edge.label else None
         for edge in graph.edges
     ]
-    groups = dot.clusters_of(graph)
-    titles = [_Text(block, looks.TEXT_SIZE, "normal") for block, _ in groups]
     sizes = [
         Item(box.height, box.width) if sideways else Item(box.width, box.height)
         for box in boxes
@@ -104,48 +122,74 @@ def _figure(
         Link(edge.source, edge.target, edge.skip, _beside(edge, label, sideways))
         for edge, label in zip(graph.edges, labels, strict=True)
     ]
-    found, frames, exits = nested_layout(
+    titles = [
+        _Text(block, looks.TEXT_SIZE, "normal") for block, _ in dot.clusters_of(graph)
+    ]
+    return _Measured(boxes, labels, titles, sizes, links, rankdir)
+
+
+def _placed(graph: Graph, measured: _Measured) -> Nested:
+    _, labels, titles, sizes, links, _ = measured
+    sideways = measured.sideways
+    return nested_layout(
         sizes if sideways else _with_room(sizes, graph, labels),
         links,
-        [members for _, members in groups],
+        [members for _, members in dot.clusters_of(graph)],
         [title.size if sideways else _width(title) + 4 for title in titles],
         across=_ACROSS,
         along=_widest(labels) + 24 if sideways else _ALONG[graph.level],
         margin=_FRAME,
     )
-    turn = _turn(rankdir, found)
+
+
+def _drawn(graph: Graph, measured: _Measured, placed: Nested) -> Figure:
+    found, turn = placed.layout, turned(measured.rankdir, placed.layout.depth)
     width, height = found.breadth, found.depth
-    if sideways:
+    if measured.sideways:
         width, height = height, width
     legend = _legend(graph)
-    side = max(_width(text) for _, _, text in legend) + _SWATCH + 8
-    figure_width = _MARGIN + width + 24 + side + _MARGIN
     row = looks.TEXT_SIZE * 1.7
-    figure_height = max(height, len(legend) * row) + 2 * _MARGIN
-    figure = Figure(figsize=(figure_width / 72, figure_height / 72))
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(
-        xlim=(-_MARGIN, figure_width - _MARGIN),
-        ylim=(figure_height - _MARGIN, -_MARGIN),
-    )
-    axes.axis("off")
-    for frame, title in zip(frames, titles, strict=True):
+    side = max(_width(text) for _, _, text in legend) + _SWATCH + 8
+    axes = _page(width + 24 + side, max(height, len(legend) * row))
+    for frame, title in zip(placed.frames, measured.titles, strict=True):
         if frame:
             _draw_frame(axes, turn(frame[:2]), turn(frame[2:]), title)
-    for edge, link, route, start, label in zip(
-        graph.edges, links, found.routes, exits, labels, strict=True
+    _draw_edges(axes, graph, measured, placed)
+    for node, box, centre in zip(
+        graph.nodes, measured.boxes, found.centres, strict=True
     ):
-        line = way(link, route, sizes, found.centres)
-        vertices, codes = curve(line)
-        _draw_edge(axes, edge, Path([turn(vertex) for vertex in vertices], codes))
-        if label:
-            spots = [turn(point) for point in line.points[start:]]
-            _draw_label(axes, edge, spots, label, sideways)
-    for node, box, centre in zip(graph.nodes, boxes, found.centres, strict=True):
         _draw_box(axes, box, turn(centre), KINDS[node.kind])
     for number, entry in enumerate(legend):
         _draw_legend_row(axes, (width + 24, (number + 0.5) * row), *entry)
-    return figure
+    return cast(Figure, axes.figure)
+
+
+def _page(width: float, height: float) -> Axes:
+    """Return axes in points, downwards from the upper left corner, with margins."""
+    whole = width + 2 * _MARGIN, height + 2 * _MARGIN
+    figure = Figure(figsize=(whole[0] / 72, whole[1] / 72))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(-_MARGIN, width + _MARGIN), ylim=(height + _MARGIN, -_MARGIN))
+    axes.axis("off")
+    return axes
+
+
+def _draw_edges(axes: Axes, graph: Graph, measured: _Measured, placed: Nested) -> None:
+    found, turn = placed.layout, turned(measured.rankdir, placed.layout.depth)
+    for edge, link, route, start, label in zip(
+        graph.edges,
+        measured.links,
+        found.routes,
+        placed.exits,
+        measured.labels,
+        strict=True,
+    ):
+        line = way(link, route, measured.sizes, found.centres)
+        # Where ways run together, the data's usual one is seen.
+        draw_line(axes, line, turn, *dot.LINKS[edge.link], 0.9 if edge.skip else 1)
+        if label:
+            spots = [turn(point) for point in line.points[start:]]
+            _draw_label(axes, edge, spots, label, measured.sideways)
 
 
 def _widest(labels: Sequence[_Text | None]) -> float:
@@ -167,33 +211,6 @@ def _with_room(
             breadth, depth = room[edge.source]
             room[edge.source] = Item(max(breadth, 2 * _width(label) + 16), depth)
     return room
-
-
-def _turn(rankdir: str, found: Layout) -> Callable[[Point], Point]:
-    def turn(point: Point) -> Point:
-        across, along = point
-        along = found.depth - along if rankdir in ("BT", "RL") else along
-        return (along, across) if rankdir in ("LR", "RL") else (across, along)
-
-    return turn
-
-
-def _draw_edge(axes: Axes, edge: Edge, path: Path) -> None:
-    style, colour = dot.LINKS[dot.link_of(edge)]
-    axes.add_artist(
-        FancyArrowPatch(
-            path=path,
-            arrowstyle="-|>",
-            mutation_scale=9,
-            shrinkA=0,
-            shrinkB=0,
-            linewidth=0.9,
-            linestyle=style,
-            color=colour,
-            # Where ways run together, the data's usual one is seen.
-            zorder=0.9 if edge.skip else 1,
-        )
-    )
 
 
 def _draw_label(

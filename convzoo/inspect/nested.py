@@ -6,6 +6,7 @@ boxes read it, and leave it by a port in its bottom border.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,7 +69,8 @@ def nested_layout(
         for members, title in zip(groups, titles, strict=True)
     ]
     home = {item: place for place, members in enumerate(groups) for item in members}
-    joined = _between(links, home)
+    numbers = _numbers(links)
+    joined = _between(links, home, numbers)
     boxes = [_item(inside.frame) for inside in insides]
     outer = layout(boxes, list(joined.values()), across=across, along=along)
     routes = dict(zip(joined, outer.routes, strict=True))
@@ -78,7 +80,7 @@ def nested_layout(
         middle = (insides[group].frame.top + insides[group].frame.bottom) / 2
         return [(x + right, y + down - middle) for right, down in points]
 
-    def route(link: Link) -> tuple[list[Point], int]:
+    def route(link: Link, number: int) -> tuple[list[Point], int]:
         source, target = home[link.source], home[link.target]
         start, end = ("box", link.source), ("box", link.target)
         if source == target:
@@ -86,9 +88,9 @@ def nested_layout(
         out, enter = ("out", link.source), ("in", link.source)
         first = placed(source, *insides[source].ways[start, out])
         last = placed(target, *insides[target].ways[enter, end])
-        return [*first, *routes[link.source, target], *last], len(first)
+        return [*first, *routes[link.source, target, number], *last], len(first)
 
-    ways = [route(link) for link in links]
+    ways = [route(*each) for each in zip(links, numbers, strict=True)]
     centres = [
         placed(home[item], insides[home[item]].spots["box", item])[0]
         for item in range(len(items))
@@ -101,19 +103,29 @@ def nested_layout(
     return Nested(whole, frames, [count for _, count in ways])
 
 
+def _numbers(links: Sequence[Link]) -> list[int]:
+    """Number the edges that join the same two boxes."""
+    seen: Counter[tuple[int, int]] = Counter()
+    numbers = []
+    for source, target, *_ in links:
+        numbers.append(seen[source, target])
+        seen[source, target] += 1
+    return numbers
+
+
 def _between(
-    links: Sequence[Link], home: dict[int, int]
-) -> dict[tuple[int, int], Link]:
+    links: Sequence[Link], home: dict[int, int], numbers: Sequence[int]
+) -> dict[tuple[int, int, int], Link]:
     """Return the edges between frames, by the box they leave and the frame they reach.
 
     One that also carries the data's usual way is not light.
     """
-    joined: dict[tuple[int, int], Link] = {}
-    for link in links:
+    joined: dict[tuple[int, int, int], Link] = {}
+    for link, number in zip(links, numbers, strict=True):
         source, target = home[link.source], home[link.target]
         if source != target:
-            other = joined.get((link.source, target), link)
-            joined[link.source, target] = Link(
+            other = joined.get((link.source, target, number), link)
+            joined[link.source, target, number] = Link(
                 source,
                 target,
                 other.light and link.light,

@@ -50,6 +50,10 @@ _NORMALIZATIONS = {
     "UnitNormalization": "unit norm",
     "LocalResponseNormalization": "LRN",
 }
+_DISREGARDED = re.compile(
+    r"name|trainable|dtype|seed|build_config|compile_config|shared_object_id"
+    r"|.*_(initializer|regularizer|constraint)"
+)
 _RESHAPES = ("Flatten", "Reshape", "Permute", "RepeatVector", "Identity")
 
 
@@ -113,6 +117,44 @@ def fused(layer: Any) -> tuple[str, ...]:
     return () if called == "linear" else (called,)
 
 
+def settings(layer: Any) -> Any:
+    """Return all that decides what a layer computes but its weights, as plain data.
+
+    Names do not count, nor does how it is trained; of an operation the constants do.
+    """
+    # A layer has no public list of its calls.
+    calls = [
+        keras.tree.map_structure(
+            _constant, (node.arguments.args, node.arguments.kwargs)
+        )
+        for node in layer._inbound_nodes
+    ]
+    told = [keras.saving.serialize_keras_object(each) for each in calls]
+    layer = _plain(keras.saving.serialize_keras_object(layer), {})
+    return layer, [call for place, call in enumerate(told) if call not in told[:place]]
+
+
+def _constant(argument: Any) -> Any:
+    return "tensor" if isinstance(argument, keras.KerasTensor) else argument
+
+
+def _plain(value: Any, places: dict[str, int]) -> Any:
+    """Leave out what does not count; a model's own layers are named by their places."""
+    if isinstance(value, dict):
+        for place, layer in enumerate(value.get("layers") or ()):
+            places = places | {layer["config"]["name"]: place}
+        return {
+            key: _plain(part, places)
+            for key, part in value.items()
+            if not _DISREGARDED.fullmatch(key)
+        }
+    if isinstance(value, (list, tuple)):
+        if len(value) == 3 and isinstance(value[0], str):  # layer, call, output
+            return [places.get(value[0], value[0]), *value[1:]]
+        return [_plain(part, places) for part in value]
+    return value
+
+
 def shape_text(shape: Shape) -> str:
     """Return a shape without its batch axis: ``56 x 56 x 256``, unknown sides ``?``."""
     sides = ["?" if side is None else str(side) for side in shape[1:]]
@@ -128,7 +170,12 @@ def _stride(strides: Any) -> str:
     sides = strides if isinstance(strides, (tuple, list)) else (strides,)
     if set(sides) == {1}:
         return ""
-    return f" /{sides[0]}" if len(set(sides)) == 1 else f" /{_size(sides)}"
+    return f" /{_side_or_sides(sides)}"
+
+
+def _side_or_sides(sides: tuple[int, ...] | list[int]) -> str:
+    """Write equal sides once: ``2``, else ``1x2``."""
+    return str(sides[0]) if len(set(sides)) == 1 else _size(sides)
 
 
 def _convolution(word: str) -> Callable[[Any], str]:
@@ -138,7 +185,9 @@ def _convolution(word: str) -> Callable[[Any], str]:
         parts += [str(filters)] if filters else []
         line = " ".join(parts) + _stride(layer.strides)
         if set(layer.dilation_rate) != {1}:
-            line += f", dilated {layer.dilation_rate[0]}"
+            line += f", dilated {_side_or_sides(layer.dilation_rate)}"
+        if getattr(layer, "depth_multiplier", 1) > 1:
+            line += f", depth multiplier {layer.depth_multiplier}"
         if getattr(layer, "groups", 1) > 1:
             line += f", {layer.groups} groups"
         return line
@@ -148,15 +197,15 @@ def _convolution(word: str) -> Callable[[Any], str]:
 
 def _transposed(layer: Any) -> str:
     line = f"{_size(layer.kernel_size)} transposed conv {layer.filters}"
-    strides = layer.strides
-    if set(strides) == {1}:
+    if set(layer.strides) == {1}:
         return line
-    return f"{line}, up {strides[0] if len(set(strides)) == 1 else _size(strides)}"
+    return f"{line}, up {_side_or_sides(layer.strides)}"
 
 
 def _upsampling(layer: Any) -> str:
     size = layer.size if isinstance(layer.size, (tuple, list)) else (layer.size,)
-    return f"upsample x{size[0]}"
+    equal = len(set(size)) == 1
+    return f"upsample x{size[0]}" if equal else f"upsample {_size(size)}"
 
 
 def _pooling(word: str) -> Callable[[Any], str]:

@@ -12,9 +12,9 @@ norm and the activation after it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convzoo import calls
 from convzoo.anatomy import address
@@ -61,6 +61,26 @@ def groups(net: Network, level: str) -> Groups:
         if not broken:
             return _sorted(net, found)
         stated = {name: key for name, key in stated.items() if key not in broken}
+
+
+def wiring(
+    net: Network, members: Sequence[str]
+) -> list[tuple[Any, list[tuple[int, int] | None]]]:
+    """Return what each call of a box does, and by place which output of it each reads.
+
+    Instead of an output of another box there is None.
+    """
+    place = {name: index for index, name in enumerate(members)}
+    return [
+        (
+            operations.settings(net.calls[name].layer),
+            [
+                (place[source], slot) if source in place else None
+                for source, slot in net.calls[name].sources
+            ],
+        )
+        for name in members
+    ]
 
 
 def named_by_keras(call: Call) -> bool:

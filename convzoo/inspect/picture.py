@@ -19,7 +19,8 @@ from matplotlib.font_manager import FontProperties
 from convzoo.arguments import one_of
 from convzoo.inspect.formats import PICTURES, drawing_file, write
 
-_MOST_PIXELS = 32767  # on a side, as Graphviz has it
+_MOST_SIDE = 32767  # pixels, as Graphviz has it
+_MOST_AREA = 89_478_485  # pixels that Pillow opens without a warning: 341 MiB
 _LOCK = RLock()
 _RENDERER: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
@@ -47,14 +48,18 @@ class Picture:
     def render(self, kind: str) -> bytes:
         """Return the picture as the content of an svg, png or pdf file.
 
-        A side has at most 32,767 pixels; the resolution is lowered to that.
+        A png has at most 32,767 pixels on a side and 89 million in all; the resolution
+        is lowered to that.
 
         Raises:
             ValueError: If ``kind`` is another word.
         """
         one_of("kind", kind, [suffix[1:] for suffix in PICTURES])
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        most = _MOST_PIXELS / max(self.figure.get_size_inches())
+        width, height = self.figure.get_size_inches()
+        most = min(
+            _MOST_SIDE / max(width, height), (_MOST_AREA / (width * height)) ** 0.5
+        )
         content = io.BytesIO()
         with style(), matplotlib.rc_context({"svg.fonttype": self.svg_text}):
             self.figure.savefig(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
+import importlib
 import logging
 import os
 import re
 import shutil
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import graphviz
@@ -39,7 +39,7 @@ class Figure:
     It is rendered by the ``dot`` command if that is on the path, else by pygraphviz if
     that is installed (``pip install 'convzoo[plot]'`` needs no system package), else by
     matplotlib, which draws the same graph in a plainer layout; `hint` then says so, as
-    does the log the first time.
+    does the log the first time. What fails is passed over.
     """
 
     graph: Graph
@@ -47,6 +47,7 @@ class Figure:
     show_layer_names: bool
     rankdir: str
     dpi: int
+    _plain: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
     def dot(self) -> str:
@@ -55,8 +56,12 @@ class Figure:
 
     @property
     def hint(self) -> str | None:
-        """One line on how to get a finer layout, None if there is nothing to gain."""
-        return None if _has_dot() or _has_pygraphviz() else _HINT
+        """One line on how to get a finer layout, None if there is nothing to gain.
+
+        Once matplotlib has drawn the figure it is told, whatever is installed.
+        """
+        finer = not self._plain and (_has_dot() or _pygraphviz())
+        return None if finer else _HINT
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the diagram to a file, whole or not at all.
@@ -82,13 +87,10 @@ class Figure:
             return self.dot.encode()
         # Only of raster images: Graphviz scales an SVG by it twice.
         text = self._dot(self.dpi if kind == "png" else None)
-        if _has_dot():
-            # An installation may lack what draws this kind of file; the others do not.
-            with contextlib.suppress(graphviz.CalledProcessError):
-                return bytes(graphviz.Source(text).pipe(format=kind, quiet=True))
-        if _has_pygraphviz():
-            pygraphviz: Any = importlib.import_module("pygraphviz")
-            return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
+        content = _by_dot(text, kind) or _by_pygraphviz(text, kind)
+        if content:
+            return content
+        self._plain.add(kind)
         _tell_hint()
         return self._drawn(kind)
 
@@ -139,7 +141,8 @@ def plot_model(
 
     A box holds the operations of its block, with batch norm and activation on the line
     of their convolution; ``x5`` stands for five equal blocks in a row. Shapes stand on
-    the edges where they change, height x width x channels, ``?`` for a side that is not
+    the edges where they change, in the model's own order (height x width x channels, or
+    channels x height x width if it is "channels_first"), ``?`` for a side that is not
     fixed. Colours tell the kinds of operations; what skips blocks is dashed, what leads
     to a side head dotted. Needs neither weights nor Graphviz (see `Figure`), which
     `keras.utils.plot_model` does.
@@ -193,5 +196,25 @@ def _has_dot() -> bool:
     return shutil.which("dot") is not None
 
 
-def _has_pygraphviz() -> bool:
-    return importlib.util.find_spec("pygraphviz") is not None
+def _pygraphviz() -> Any | None:
+    # Some of its builds look for a Graphviz that is not there.
+    with contextlib.suppress(ImportError, OSError):
+        return importlib.import_module("pygraphviz")
+    return None
+
+
+def _by_dot(text: str, kind: str) -> bytes | None:
+    """Render by the command; an installation may lack what draws this kind of file."""
+    missing = (graphviz.ExecutableNotFound, OSError)  # or of another architecture
+    with contextlib.suppress(graphviz.CalledProcessError, *missing):
+        return bytes(graphviz.Source(text).pipe(format=kind, quiet=True))
+    return None
+
+
+def _by_pygraphviz(text: str, kind: str) -> bytes | None:
+    pygraphviz = _pygraphviz()
+    if pygraphviz:
+        # Before version 2 it needs the command and raises ValueError without.
+        with contextlib.suppress(OSError, ValueError):
+            return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
+    return None

@@ -6,7 +6,6 @@ may exceed it. What a normalization or a softmax sums up does not count.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -14,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
 
-from convzoo.calls import Network, Shape, Tensor, network, step
+from convzoo.calls import Network, Shape, inside, network, of_tensor, step
 from convzoo.inspect import operations
 from convzoo.inspect.cost import CONVOLUTIONS, TRANSPOSED
 from convzoo.layers import MatchSize, PaddedShortcut, SparseConv2D, Subsampling
@@ -168,7 +167,7 @@ def _views(net: Network, given: Mapping[str, _View]) -> _Views:
     """Follow the calls of a network; ``given`` are the views of its inputs, if any."""
     found: _Views = {}
     for name, call in net.calls.items():
-        sources = [_of(found, tensor) for tensor in call.sources]
+        sources = [of_tensor(found, tensor) for tensor in call.sources]
         inputs, output = net.inputs_of(name), net.output_of(name)
         if not sources:
             found[name] = (given.get(name, _fresh(output)),)
@@ -183,28 +182,19 @@ def _views(net: Network, given: Mapping[str, _View]) -> _Views:
     return found
 
 
-def _of(views: _Views, tensor: Tensor) -> _View:
-    """Return the view of a tensor; but for models', all outputs of a call see alike."""
-    outputs = views[tensor.call]
-    return outputs[tensor.slot] if len(outputs) > 1 else outputs[0]
-
-
 def _fresh(shape: Shape) -> _View:
     """Return the view of an input, of which each place sees itself."""
     return _View((_Axis(1, (0,), (0,)),) * len(shape[1:-1]), 1)
 
 
 def _through_model(model: Any, sources: list[_View]) -> tuple[_View, ...]:
-    try:
-        inner = network(model)
-    except TypeError:  # a subclassed model has no graph to follow
+    found = inside(model, sources)
+    if found is None:  # without a graph to follow
         whole = any(view.axes == "all" for view in sources)
         stride = max(view.stride for view in sources)
         return (_View("all" if whole else None, stride),)
-    names = [tensor._keras_history.operation.name for tensor in model.inputs]
-    # A tensor given for two inputs is one source.
-    views = _views(inner, dict(zip(names, itertools.cycle(sources), strict=False)))
-    return tuple(_of(views, tensor) for tensor in inner.outputs)
+    views = _views(*found)
+    return tuple(of_tensor(views, tensor) for tensor in found[0].outputs)
 
 
 def _through(

@@ -21,6 +21,7 @@ from matplotlib.transforms import Affine2D, Bbox
 from convzoo.arguments import near
 from convzoo.catalog import CATALOG, Variant, list_models
 from convzoo.inspect import looks
+from convzoo.inspect.formats import PICTURES, drawing_file
 from convzoo.inspect.picture import Picture, style, width_of
 from convzoo.inspect.placing import Disc, best_place
 from convzoo.pretrained.records import RECORDS, Record, find
@@ -73,6 +74,8 @@ def plot_zoo(
         >>> plot_zoo(pattern="resnet*")
         Picture(figure=<Figure size 1080x640 with 1 Axes>)
     """
+    if to_file is not None:
+        drawing_file(to_file, PICTURES)
     zoo = measured(pattern)
     with style():
         figure = Figure(figsize=(10.8, 6.4))

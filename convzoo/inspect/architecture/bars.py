@@ -76,11 +76,12 @@ def met(whole: Path) -> tuple[Path, list[Arrow]]:
         up, number = whole.steps[source], place[target]
         steps[number] = steps[number]._replace(kind=up.kind, lines=up.lines)
     links = tuple((arrow.source, arrow.target) for arrow in arrows)
-    return Path(tuple(steps), links), arrows
+    outputs = tuple(place[index] for index in whole.outputs)
+    return Path(tuple(steps), links, outputs), arrows
 
 
 def _meetings(whole: Path) -> dict[int, int]:
-    """Return which steps give their map to nothing but the merge behind them."""
+    """Return which steps give all their map to nothing but the merge behind them."""
     read = Counter(source for source, _ in whole.links)
     reads = Counter(target for _, target in whole.links)
     return {
@@ -92,8 +93,20 @@ def _meetings(whole: Path) -> dict[int, int]:
         and whole.steps[target].kind == "merge"
         and len(whole.steps[target].units) == 1
         and whole.steps[source].kind != "merge"
-        and whole.steps[source].shape[1:-1] == whole.steps[target].shape[1:-1]
+        and _is_kept(whole, source, target)
     }
+
+
+def _is_kept(whole: Path, source: int, target: int) -> bool:
+    """Tell whether a bar of the target can show the source's map, too."""
+    step, merge = whole.steps[source], whole.steps[target]
+    joined = merge.lines == ("concat",)
+    axes = slice(1, -1 if joined else None)
+    return (
+        step.shape[axes] == merge.shape[axes]
+        and source not in whole.outputs
+        and step.repeats == step.times == merge.times
+    )
 
 
 def place(whole: Path, arrows: Sequence[Arrow]) -> list[Bar]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from convzoo.calls import Network
@@ -10,6 +11,7 @@ from convzoo.inspect import looks, operations
 from convzoo.inspect.architecture.legend import Line, draw_legend
 from convzoo.inspect.architecture.page import FAINT, TEXT, Page, Point, width_of
 from convzoo.inspect.architecture.reading import Block, Reading, is_map, stage_of
+from convzoo.inspect.architecture.steps import chain, path
 from convzoo.inspect.operations import KINDS, shape_text
 
 _FLOWS = ("entry", "middle", "exit")
@@ -43,15 +45,34 @@ class _Ways(NamedTuple):
 
 
 def fits(reading: Reading) -> bool:
-    """Tell a network whose layers are named by the three flows."""
-    return set(_FLOWS) <= reading.stages()
+    """Tell a chain named by the three flows, of chains and of additions of two."""
+    named = set(_FLOWS) <= reading.stages()
+    if not named or not path(reading, merged=False).is_chain:
+        return False
+    in_order = [block for flow in _flows(reading).values() for block in flow]
+    return in_order == list(reading.blocks) and all(
+        _is_drawn(reading.net, _once(block)) for block in in_order
+    )
+
+
+def _is_drawn(net: Network, calls: Sequence[str]) -> bool:
+    """Tell whether the ways to a block's end hold each of its calls once."""
+    ways = _chains(net, calls)
+    held = sorted(call for way in ways for call in way)
+    links = [link for way in ways for link in pairwise(way)]
+    return (
+        held == sorted(calls[:-1] if _adds(net, calls) else calls)
+        and len(ways) <= 2
+        and all(net.sources_of(call) == (before,) for before, call in links)
+        and all(len(net.sources_of(way[0])) <= 1 for way in ways if way)
+    )
 
 
 def draw(reading: Reading) -> Page:
     """Draw the flows side by side, each downwards."""
     page = Page()
     net = reading.net
-    flows = _flows(reading)
+    flows = [[_ways(net, block) for block in flow] for flow in _flows(reading).values()]
     left, before = 0.0, (0.0, 0.0)
     for number, ways in enumerate(flows):
         short = max((_width(net, way.short) for way in ways), default=0.0)
@@ -80,26 +101,39 @@ def draw(reading: Reading) -> Page:
     return page
 
 
-def _flows(reading: Reading) -> list[list[_Ways]]:
+def _flows(reading: Reading) -> dict[str, list[Block]]:
     """Return the blocks of each flow; image and head belong to the first and last."""
-    flows: dict[str, list[_Ways]] = {name: [] for name in _FLOWS}
+    flows: dict[str, list[Block]] = {name: [] for name in _FLOWS}
     now = _FLOWS[0]
     for block in reading.blocks:
         stage = stage_of(block.name)
         now = stage if stage in _FLOWS else now
-        flows[now].append(_ways(reading.net, block))
-    return list(flows.values())
+        flows[now].append(block)
+    return flows
+
+
+def _once(block: Block) -> tuple[str, ...]:
+    """Return the calls of a block, or of the first of equal ones."""
+    return block.calls[: len(block.calls) // block.repeats]
+
+
+def _adds(net: Network, calls: Sequence[str]) -> bool:
+    return operations.operation(net.calls[calls[-1]].layer) == "add"
+
+
+def _chains(net: Network, calls: Sequence[str]) -> list[list[str]]:
+    """Return the ways to the end of a block, shortest first."""
+    ends = net.sources_of(calls[-1]) if _adds(net, calls) else calls[-1:]
+    return sorted((chain(end, calls, net.sources_of) for end in ends), key=len)
 
 
 def _ways(net: Network, block: Block) -> _Ways:
-    calls = block.calls[: len(block.calls) // block.repeats]
+    calls = _once(block)
     last = calls[-1]
-    if operations.kind(net.calls[last].layer) != "merge":
-        main = _drawn(net, calls)
+    *others, main = (_drawn(net, way) for way in _chains(net, calls))
+    if not _adds(net, calls):
         return _Ways(main, [], False, last, block.repeats, _news(net, main, last))
-    ways = sorted((_back(net, s, calls) for s in net.sources_of(last)), key=len)
-    short, main = (_drawn(net, way) for way in (ways[0], ways[-1]))
-    return _Ways(main, short, True, last, block.repeats, ())
+    return _Ways(main, others[0], True, last, block.repeats, ())
 
 
 def _news(net: Network, main: Sequence[str], last: str) -> tuple[str, ...]:
@@ -110,15 +144,6 @@ def _news(net: Network, main: Sequence[str], last: str) -> tuple[str, ...]:
         for number, call in enumerate(main)
         if sizes[number] not in sizes[number + 1 :]
     )
-
-
-def _back(net: Network, name: str, inside: Sequence[str]) -> list[str]:
-    """Return the chain inside a block that ends with a call."""
-    way: list[str] = []
-    while name in inside:
-        way.insert(0, name)
-        name = net.sources_of(name)[0]
-    return way
 
 
 def _drawn(net: Network, calls: Sequence[str]) -> list[str]:

@@ -65,7 +65,7 @@ def draw(reading: Reading) -> Page:
     looks = _looks(words, arrows)
     for word, arrow in zip(words, arrows, strict=True):
         _draw_arrow(page, bars, arrow, looks[word])
-    _ends(page, reading, bars, arrows)
+    _ends(page, whole, bars, arrows)
     draw_legend(page, (), list(looks.values()))
     return page
 
@@ -155,17 +155,20 @@ def _draw_arrow(page: Page, bars: Sequence[Bar], arrow: Arrow, look: Line) -> No
 
 
 def _ends(
-    page: Page, reading: Reading, bars: Sequence[Bar], arrows: Sequence[Arrow]
+    page: Page, whole: Path, bars: Sequence[Bar], arrows: Sequence[Arrow]
 ) -> None:
     """Say where the data come in and go out."""
-    made = set(reading.outputs)
     sinking = {a.source for a in arrows if bars[a.target].level > bars[a.source].level}
+    risen = {a.target for a in arrows if bars[a.target].level < bars[a.source].level}
     for index, bar in enumerate(bars):
         word = "input" if bar.step.kind == "input" else ""
-        word = "output" if made & set(bar.step.units) else word
+        word = "output" if index in whole.outputs else word
         if word:
-            y = bar.top - LABEL - 6 if index in sinking else bar.bottom + 7
-            page.text(bar.centre, y, word, colour=FAINT)
+            below = bar.bottom + (17 if _times(bar.step) > 1 else 7)
+            y = bar.top - LABEL - 6 if index in sinking else below
+            beside = index in risen - sinking  # the arrow that ends below the bar
+            x, ha = (bar.centre + 4, "left") if beside else (bar.centre, "center")
+            page.text(x, y, word, colour=FAINT, ha=ha)
 
 
 def _between(bars: Sequence[Bar], source: Bar, target: Bar) -> list[Point]:

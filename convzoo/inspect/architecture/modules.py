@@ -69,9 +69,19 @@ def fits(reading: Reading) -> bool:
     """Tell a network of modules whose branches start and end together."""
     whole = path(reading)
     compound = [step for step in whole.steps if len(step.units) > 1]
-    return len(compound) > 1 and all(
-        _is_module(reading, step) and len(step.units) <= _MOST for step in compound
+    modules = len(compound) > 1 and all(
+        len(step.units) <= _MOST and _is_module(reading, step) for step in compound
     )
+    once = all(step.times == 1 for step in whole.steps)  # an item says no "x5" of many
+    return modules and once and _is_row_with_heads(whole)
+
+
+def _is_row_with_heads(whole: Path) -> bool:
+    main = _main(whole)
+    heads = [[index, *_side_head(whole, main, index)] for index in main]
+    beside = [whole.steps[index] for head in heads for index in head[1:]]
+    plain = all(len(step.units) == 1 for step in beside)
+    return plain and whole.is_drawn_by([main, *heads])
 
 
 def draw(reading: Reading) -> Page:
@@ -94,7 +104,7 @@ def draw(reading: Reading) -> Page:
             x += item.width
             start = middle + item.height / 2 + 17
             bottom, far = max(bottom, start), max(far, x)
-            head = _side_head(whole, main, index)
+            head = [whole.steps[i] for i in _side_head(whole, main, index)]
             if head:
                 last = place == len(row) - 1
                 corner = _draw_head(page, reading, head, (x, middle), start, last=last)
@@ -107,11 +117,14 @@ def draw(reading: Reading) -> Page:
 
 
 def _is_module(reading: Reading, step: Step) -> bool:
-    ends = _ends(reading, step)
-    merges = sum(
-        reading.units[index].kind == "merge" for index in _inner(reading, step)
+    ends, inner = _ends(reading, step), _inner(reading, step)
+    joins = set(step.units).difference(inner)
+    plain = all(  # neither adds nor reads what is joined midway
+        len(reading.units[index].sources) == 1
+        and joins.isdisjoint(reading.units[index].sources)
+        for index in inner
     )
-    return len(ends) > 1 and set(ends) <= set(step.units) and not merges
+    return len(ends) > 1 and set(ends) <= set(step.units) and plain
 
 
 def _ends(reading: Reading, step: Step) -> list[int]:
@@ -284,13 +297,13 @@ def _wrap(page: Page, end: tuple[float, float, float], middle: float) -> None:
     page.line(ends, kind="data")
 
 
-def _side_head(whole: Path, main: Sequence[int], index: int) -> list[Step]:
+def _side_head(whole: Path, main: Sequence[int], index: int) -> list[int]:
     """Return the steps of the side head that reads a step of the main path."""
     found = [index]
     for source, target in whole.links:
         if source == found[-1] and target not in main:
             found.append(target)
-    return [whole.steps[number] for number in found[1:]]
+    return found[1:]
 
 
 def _draw_head(

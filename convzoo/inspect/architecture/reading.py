@@ -8,7 +8,7 @@ import keras
 
 from convzoo import calls
 from convzoo.anatomy import address
-from convzoo.calls import Network, Shape, Tensor
+from convzoo.calls import Call, Network, Shape, Tensor
 from convzoo.inspect import operations
 from convzoo.inspect.graph import Node, network_graph
 from convzoo.inspect.partition import named_by_keras
@@ -24,7 +24,7 @@ class Unit(NamedTuple):
     layer: Any
     kind: str  # a key of `operations.KINDS`
     text: str
-    shape: Shape
+    shape: Shape  # its channels last, whatever the layer's data format
     after: tuple[str, ...]  # norm and activation that finish it
     stride: int  # input pixels per step of its map
     sources: tuple[int, ...]  # units, in the order of the arguments
@@ -40,7 +40,10 @@ class Block(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A model's operations and blocks in the order of the data."""
+    """A model's operations and blocks in the order of the data.
+
+    All shapes have their channels last.
+    """
 
     name: str
     builder: str | None  # of the zoo
@@ -53,6 +56,19 @@ class Reading(NamedTuple):
         """Names of the stages, of those blocks whose names state one."""
         return {stage_of(block.name) for block in self.blocks}
 
+    @property
+    def is_chain(self) -> bool:
+        """Whether each unit reads the one before and nothing else."""
+        first, *others = (unit.sources for unit in self.units)
+        return not first and others == [(index,) for index in range(len(others))]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all are vectors and maps of two sides, and its outputs are ends."""
+        read = {source for unit in self.units for source in unit.sources}
+        images = all(len(unit.shape) in (2, 4) for unit in self.units)
+        return images and read.isdisjoint(self.outputs)
+
 
 def read(model: keras.Model) -> Reading:
     """Read a model.
@@ -60,11 +76,11 @@ def read(model: keras.Model) -> Reading:
     Raises:
         TypeError: If ``model`` has no graph of layers.
     """
-    net = calls.network(model)
+    net = _channels_last(calls.network(model))
     units, homes = _units(net)
     graph = network_graph(net, model.name, "block")
     own = {name: home[0] for name, home in homes.items()}
-    starts = {name for name, call in net.calls.items() if not _silent(call.layer)}
+    starts = {name for name, call in net.calls.items() if not _silent(net, call)}
     blocks = []
     for node in graph.nodes:
         inside = tuple(sorted({own[name] for name in node.calls if name in starts}))
@@ -116,8 +132,52 @@ def _unnamed(net: Network, node: Node) -> bool:
     return first in net.calls and named_by_keras(net.calls[first])
 
 
-def _silent(layer: Any) -> bool:
-    return operations.kind(layer) in _SILENT or type(layer).__name__ in _SCALING
+def _channels_last(net: Network) -> Network:
+    """Move the channels of a network's maps behind their sides."""
+    first = _channels_first(net)
+    shapes = {
+        tensor: (*shape[:1], *shape[2:], shape[1])
+        if is_map(shape) and first[tensor.call]
+        else shape
+        for tensor, shape in net.shapes.items()
+    }
+    return net._replace(shapes=shapes)
+
+
+def _channels_first(net: Network) -> dict[str, bool]:
+    """Tell of each call whether the maps that it gives have their channels first.
+
+    Most layers say so. The others go by what they read; inputs, and layers that order
+    the axes anew, by what reads them.
+    """
+    found = {name: _format(call.layer) for name, call in net.calls.items()}
+    keep = {
+        name
+        for name, call in net.calls.items()
+        if found[name] or operations.kind(call.layer) != "reshape"
+    }
+    for name in net.calls:
+        if name in keep and not found[name]:
+            found[name] = next((found[s] for s in net.sources_of(name)), None)
+    for name in reversed(net.calls):
+        if not found[name]:
+            readers = (found[r] for r in net.readers[name] if r in keep)
+            found[name] = next(readers, None)
+    return {name: said == "channels_first" for name, said in found.items()}
+
+
+def _format(layer: Any) -> str | None:
+    # A Flatten has the word too, but most users leave it as it is.
+    flat = type(layer).__name__ == "Flatten"
+    return None if flat else getattr(layer, "data_format", None)
+
+
+def _silent(net: Network, call: Call) -> bool:
+    """Tell what passes its maps on; what mixes several is an operation."""
+    name = type(call.layer).__name__
+    if len(call.sources) > 1 and Tensor(call.name, 1) not in net.shapes:
+        return name == "MatchSize"  # of the second map it takes but the size
+    return operations.kind(call.layer) in _SILENT or name in _SCALING
 
 
 def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
@@ -126,17 +186,20 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
     shapes = {tensor.call: net.output_of(tensor.call) for tensor in net.shapes}
     units: list[Unit] = []
     homes: dict[str, tuple[int, ...]] = {}
+    read_once = {name for name, readers in net.readers.items() if len(readers) == 1}
+    read_once -= {tensor.call for tensor in net.outputs}
+    alone: set[str] = set()  # calls that all readers of their unit stand behind
     for name, call in net.calls.items():
         sources = tuple(_at(homes, tensor) for tensor in call.sources)
-        if sources and _silent(call.layer):
+        if sources and _silent(net, call):
             homes[name] = sources
-            if operations.kind(call.layer) in ("normalization", "activation"):
-                end = operations.phrase(call.layer)
-                for source in dict.fromkeys(sources):
-                    ends = dict.fromkeys((*units[source].after, end))
-                    units[source] = units[source]._replace(after=tuple(ends))
+            if alone & read_once >= set(net.sources_of(name)):
+                alone.add(name)
+                for home in dict.fromkeys(sources):
+                    units[home] = _finished(units[home], call.layer)
             continue
         homes[name] = (len(units),)
+        alone.add(name)
         units.append(
             Unit(
                 call.layer,
@@ -149,6 +212,13 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
             )
         )
     return units, homes
+
+
+def _finished(unit: Unit, layer: Any) -> Unit:
+    if operations.kind(layer) not in ("normalization", "activation"):
+        return unit
+    after = dict.fromkeys((*unit.after, operations.phrase(layer)))
+    return unit._replace(after=tuple(after))
 
 
 def _at(homes: dict[str, tuple[int, ...]], tensor: Tensor) -> int:

@@ -22,7 +22,6 @@ from convzoo.inspect.architecture.reading import (
     sides,
     size_text,
 )
-from convzoo.inspect.architecture.steps import path
 from convzoo.inspect.operations import KINDS
 
 _LARGEST = 145.0  # the side of the largest map
@@ -79,7 +78,8 @@ class _Stack(NamedTuple):
 
 def fits(reading: Reading) -> bool:
     """Tell a chain whose layers are named as in the paper."""
-    return {"c1", "s2", "c3", "s4"} <= reading.stages() and path(reading).is_chain
+    named = {"c1", "s2", "c3", "s4"} <= reading.stages()
+    return named and reading.is_plain and reading.is_chain
 
 
 def draw(reading: Reading) -> Page:

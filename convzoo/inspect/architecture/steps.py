@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby, pairwise
+from typing import NamedTuple, TypeVar
 
 from convzoo.calls import Shape
 from convzoo.inspect import operations
-from convzoo.inspect.architecture.reading import Reading
+from convzoo.inspect.architecture.reading import Block, Reading
+
+Place = TypeVar("Place", str, int)
 
 _EXPANDED = 3  # equal blocks in a row that are drawn one by one
 _LISTED = 6  # operations of a block that are listed one by one
@@ -34,12 +36,23 @@ class Path(NamedTuple):
 
     steps: tuple[Step, ...]
     links: tuple[tuple[int, int], ...]
+    outputs: tuple[int, ...]  # steps that give what the model gives
 
     @property
     def is_chain(self) -> bool:
         """Whether each step reads the one before and nothing else."""
-        ends = range(len(self.steps) - 1)
-        return self.links == tuple((i, i + 1) for i in ends)
+        return self.is_drawn_by([range(len(self.steps))])
+
+    def is_drawn_by(self, ways: Iterable[Sequence[int]]) -> bool:
+        """Whether a figure of these ways leaves out no link, no step and no output.
+
+        Each step must be reached once: a way that branches off begins with a step of
+        another. Outputs must be ends, where a figure need not name them.
+        """
+        links = sorted(link for way in ways for link in pairwise(way))
+        read, reached = {i for i, _ in links}, {j for _, j in links}
+        once = len(reached) == len(links) == len(self.steps) - 1
+        return once and tuple(links) == self.links and read.isdisjoint(self.outputs)
 
 
 def path(reading: Reading, *, merged: bool = True) -> Path:
@@ -53,7 +66,9 @@ def path(reading: Reading, *, merged: bool = True) -> Path:
     steps = [
         step for row in range(len(reading.blocks)) for step in _steps(reading, row)
     ]
-    found = Path(tuple(steps), _links(reading, steps))
+    home = _homes(reading, steps)
+    outputs = tuple(sorted({home[index] for index in reading.outputs}))
+    found = Path(tuple(steps), _links(reading, home), outputs)
     inputs = sum(unit.kind == "input" for unit in reading.units)
     one_way = len(reading.outputs) == 1 and inputs == 1
     return _merged(reading, found) if merged and one_way else found
@@ -73,11 +88,35 @@ def main_lines(reading: Reading, inside: Sequence[int]) -> tuple[str, ...]:
     if len(entries) > 2:
         return (f"{len(entries)} branches",)
     way = [inside[-1]]
-    while way[-1] in before:
-        way.append(before[way[-1]])
-    units = [reading.units[index] for index in reversed(way)]
-    lines = [unit.text for unit in units if unit.kind != "merge"] or [units[-1].text]
+    while way[0] in before:
+        way.insert(0, before[way[0]])
+    lines = _texts(reading, way) or [reading.units[way[-1]].text]
+    shortcut = _short_way(reading, inside)[1] if _shortcut(reading, inside) else []
+    beside = _texts(reading, sorted(members - {*way, *shortcut}))
+    if beside:
+        few = len(beside) == 1
+        lines.append(f"beside: {beside[0] if few else f'{len(beside)} operations'}")
     return tuple(lines) if len(lines) <= _LISTED else joined(lines)
+
+
+def _texts(reading: Reading, inside: Iterable[int]) -> list[str]:
+    units = [reading.units[index] for index in inside]
+    return [unit.text for unit in units if unit.kind != "merge"]
+
+
+def chain(
+    end: Place, inside: Collection[Place], sources: Callable[[Place], Sequence[Place]]
+) -> list[Place]:
+    """Return the way inside a region that leads to one of its members.
+
+    It follows what each reads first.
+    """
+    way: list[Place] = []
+    now: Sequence[Place] = [end]
+    while now and now[0] in inside:
+        way.insert(0, now[0])
+        now = sources(now[0])
+    return way
 
 
 def joined(lines: Iterable[str]) -> tuple[str, ...]:
@@ -95,13 +134,41 @@ def _steps(reading: Reading, row: int) -> list[Step]:
     size = len(block.units) // block.repeats
     first = block.units[:size]
     deepest = max(reading.units[index].stride for index in first)
-    if _parts(reading, first) and deepest <= reading.units[first[-1]].stride:
-        return [_compound(reading, row, first, block.repeats)]
-    few = block.repeats <= _EXPANDED
+    closed = _is_closed(reading, block, size)
+    parts = closed and _parts(reading, first)
+    if parts and deepest <= reading.units[first[-1]].stride:
+        inputs = [i for i in first if reading.units[i].kind == "input"]
+        inside = [index for index in first if index not in inputs]
+        return [
+            *(_single(reading, row, index, 1) for index in inputs),
+            _compound(reading, row, inside, block.repeats),
+        ]
+    few = block.repeats <= _EXPANDED or not closed
     return [
         _single(reading, row, index, 1 if few else block.repeats)
         for index in (block.units if few else first)
     ]
+
+
+def _is_closed(reading: Reading, block: Block, size: int) -> bool:
+    """Tell whether others read a block, and each repetition the one before, at its end.
+
+    A figure of the block as one thing would hide all else.
+    """
+    times = {index: place // size for place, index in enumerate(block.units)}
+    end = block.units[-1]
+    ends = block.units[size - 1 :: size]
+    crossing = {
+        (source, times.get(index))
+        for index, unit in enumerate(reading.units)
+        for source in unit.sources
+        if source in times and times[source] != times.get(index)
+    }
+    shown = all(
+        source == end or (source in ends and time == times[source] + 1)
+        for source, time in crossing
+    )
+    return shown and not (times.keys() - {end}) & set(reading.outputs)
 
 
 def _parts(reading: Reading, inside: Sequence[int]) -> bool:
@@ -147,27 +214,30 @@ def _shortcut(reading: Reading, inside: Sequence[int]) -> str:
     last = reading.units[inside[-1]]
     if last.kind != "merge" or len(last.sources) != 2:
         return ""
-    ways = sorted((_back(reading, source, inside) for source in last.sources), key=len)
-    outside = [source for source in last.sources if source not in inside]
+    source, way = _short_way(reading, inside)
     if last.text != "add":
-        return "concatenation" if outside and last.text == "concat" else ""
-    if outside and reading.units[outside[0]].shape == last.shape:
+        return "concatenation" if not way and last.text == "concat" else ""
+    if not way and reading.units[source].shape == last.shape:
         return "identity"
-    kinds = {reading.units[index].kind for index in ways[0]}
+    kinds = {reading.units[index].kind for index in way}
     return "projection" if "convolution" in kinds else "resized"
 
 
-def _back(reading: Reading, index: int, inside: Sequence[int]) -> list[int]:
-    """Return the chain inside a block that ends with an operation."""
-    way: list[int] = []
-    while index in inside:
-        way.append(index)
-        index = reading.units[index].sources[0]
-    return way
+def _short_way(reading: Reading, inside: Sequence[int]) -> tuple[int, list[int]]:
+    """Return the shorter of two ways to a block's end, and the operation it ends with.
+
+    What both share is no part of it.
+    """
+    ways = {
+        source: chain(source, inside, lambda index: reading.units[index].sources)
+        for source in reading.units[inside[-1]].sources
+    }
+    (source, short), (_, long) = sorted(ways.items(), key=lambda way: len(way[1]))
+    return source, [index for index in short if index not in long]
 
 
-def _links(reading: Reading, steps: Sequence[Step]) -> tuple[tuple[int, int], ...]:
-    """Return which step reads which; the later repetitions count as the first."""
+def _homes(reading: Reading, steps: Sequence[Step]) -> dict[int, int]:
+    """Return each operation's step; a later repetition's is that of the first."""
     home: dict[int, int] = {}
     for number, step in enumerate(steps):
         home.update(dict.fromkeys(step.units, number))
@@ -175,7 +245,12 @@ def _links(reading: Reading, steps: Sequence[Step]) -> tuple[tuple[int, int], ..
         own = [number for number, step in enumerate(steps) if step.row == row]
         for place, index in enumerate(block.units):
             if index not in home:
-                home[index] = own[place % len(own)] if len(own) > 1 else own[0]
+                home[index] = own[place % len(own)]
+    return home
+
+
+def _links(reading: Reading, home: dict[int, int]) -> tuple[tuple[int, int], ...]:
+    """Return which step reads which."""
     found = {
         (home[source], home[index])
         for index, unit in enumerate(reading.units)
@@ -196,7 +271,7 @@ def _merged(reading: Reading, whole: Path) -> Path:
         region.append(step)
         if farthest <= number:
             one = region[0] if len(region) == 1 else _region(reading, region)
-            if steps and _equal(steps[-1], one):
+            if steps and _equal(reading, steps[-1], one):
                 together = steps[-1].repeats + one.repeats
                 steps[-1] = steps[-1]._replace(repeats=together)
             else:
@@ -204,7 +279,7 @@ def _merged(reading: Reading, whole: Path) -> Path:
             region = []
         farthest = max(farthest, reach[number])
     links = tuple((i, i + 1) for i in range(len(steps) - 1))
-    return Path((*steps,), links)
+    return Path((*steps,), links, (len(steps) - 1,))
 
 
 def _region(reading: Reading, region: Sequence[Step]) -> Step:
@@ -212,7 +287,18 @@ def _region(reading: Reading, region: Sequence[Step]) -> Step:
     return _compound(reading, region[-1].row, inside, 1)
 
 
-def _equal(last: Step, one: Step) -> bool:
+def _equal(reading: Reading, last: Step, one: Step) -> bool:
     """Tell whether a block does to the result of the one before what that one did."""
-    keys = [(s.lines, s.shape, s.shortcut, s.kind) for s in (last, one)]
-    return len(one.units) > 1 and one.shortcut == "identity" and keys[0] == keys[1]
+    if len(one.units) == 1 or one.shortcut != "identity":
+        return False
+    return _wiring(reading, last) == _wiring(reading, one)
+
+
+def _wiring(reading: Reading, step: Step) -> list[tuple[str, Shape, list[int]]]:
+    """Return what each operation of a block does, gives and reads; -1 is outside."""
+    place = {index: number for number, index in enumerate(step.units)}
+    units = [reading.units[index] for index in step.units]
+    return [
+        (unit.text, unit.shape, [place.get(source, -1) for source in unit.sources])
+        for unit in units
+    ]

@@ -58,7 +58,21 @@ class _Solid(NamedTuple):
 def fits(reading: Reading) -> bool:
     """Tell networks of towers, and AlexNet of one tower."""
     towers = {tower for unit in reading.units if (tower := _tower(unit))}
-    return towers == {1, 2} or reading.builder == "alexnet"
+    named = towers == {1, 2} or reading.builder == "alexnet"
+    return named and reading.is_plain and _is_row(reading)
+
+
+def _is_row(reading: Reading) -> bool:
+    """Tell whether each column reads the one before, at most joined by concat."""
+    columns = _columns(reading)
+    place = {index: x for x, column in enumerate(columns) for index in column}
+    joins = {unit.text for unit in reading.units if unit.kind == "merge"}
+    return joins <= {"concat"} and all(
+        place[source] == x - 1
+        and is_map(reading.units[source].shape) >= is_map(reading.units[index].shape)
+        for index, x in place.items()
+        for source in _sources(reading, index)
+    )
 
 
 def draw(reading: Reading) -> Page:

@@ -9,6 +9,8 @@ _CHOLLET = "Chollet 2016, arXiv:1610.02357"
 _HOWARD = "Howard et al. 2017, arXiv:1704.04861"
 _RONNEBERGER = "Ronneberger et al. 2015, arXiv:1505.04597"
 
+TABLES = ("c3", "vgg", "overlap_tile")  # tables and maps, not graphs
+
 # Name: "title: source" or "title: source; remark".
 BLOCKS = {
     "c3": "C3 of LeNet-5: LeCun et al. 1998, doi:10.1109/5.726791, Table I; "

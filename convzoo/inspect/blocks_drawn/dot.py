@@ -9,17 +9,9 @@ from itertools import groupby
 
 import graphviz
 
+from convzoo.inspect import looks
 from convzoo.inspect.blocks_drawn.reading import is_identity
 from convzoo.inspect.graph import Edge, Graph, Node
-from convzoo.inspect.looks import (
-    BORDER,
-    FONT,
-    FRAME,
-    LABEL,
-    LABEL_SIZE,
-    SKIP,
-    TEXT_SIZE,
-)
 from convzoo.inspect.operations import KINDS, shape_text
 
 CAPTION_SIZE = 14  # of the title, in points
@@ -27,8 +19,8 @@ _COLUMNS = 68  # of the text under the title
 _WORD = {
     "shape": "plain",
     "style": "",
-    "fontsize": str(LABEL_SIZE),
-    "fontcolor": LABEL,
+    "fontsize": str(looks.LABEL_SIZE),
+    "fontcolor": looks.LABEL,
 }
 
 
@@ -71,39 +63,22 @@ def dot_text(
     dot = graphviz.Digraph(
         name=graph.name,
         graph_attr={
+            **looks.GRAPH,
             "rankdir": rankdir,
             "ordering": "out",
-            "fontname": FONT,
-            "fontsize": str(TEXT_SIZE),
             "nodesep": "0.25",
             "ranksep": "0.3",
-            "pad": "0.15",
             "label": _caption(caption),
-            "labelloc": "t",
             **({"dpi": str(dpi)} if dpi else {}),
         },
-        node_attr={
-            "shape": "box",
-            "style": "rounded,filled",
-            "fontname": FONT,
-            "fontsize": str(TEXT_SIZE),
-            "color": BORDER,
-            "margin": "0.1,0.04",
-            "height": "0.25",
-        },
-        edge_attr={
-            "fontname": FONT,
-            "fontsize": str(LABEL_SIZE),
-            "fontcolor": LABEL,
-            "color": BORDER,
-            "arrowsize": "0.7",
-        },
+        node_attr=looks.NODE,
+        edge_attr=looks.EDGE,
     )
     numbered = enumerate(graph.nodes)
     for number, (title, row) in enumerate(groupby(numbered, lambda it: it[1].block)):
         panel = graphviz.Digraph(name=f"cluster_{number}")
         if title:
-            panel.attr(label=title, style="rounded", color=FRAME, margin="12")
+            panel.attr(label=title, style="rounded", color=looks.FRAME, margin="12")
             panel.attr(labelloc="b" if rankdir == "BT" else "t")
         else:
             panel.attr(label="", style="invis", margin="0")
@@ -190,7 +165,7 @@ def _middles(graph: Graph) -> dict[Edge, int]:
 def _edge(
     graph: Graph, edge: Edge, show_shapes: bool, straight: bool
 ) -> dict[str, str]:
-    style = {"color": SKIP} if edge.skip else {}
+    style = {"color": looks.SKIP} if edge.skip else {}
     if is_dashed(graph, edge):
         style["style"] = "dashed"
     if edge.skip or straight:

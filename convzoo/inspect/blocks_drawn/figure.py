@@ -12,12 +12,8 @@ from convzoo.inspect.blocks_drawn import panels_drawn
 from convzoo.inspect.blocks_drawn.captions import BLOCKS
 from convzoo.inspect.blocks_drawn.dot import dot_text
 from convzoo.inspect.blocks_drawn.panels import PANELS, rankdir
-from convzoo.inspect.blocks_drawn.reading import (
-    Panel,
-    called,
-    calling,
-    panels_graph,
-)
+from convzoo.inspect.blocks_drawn.parts import called, calling
+from convzoo.inspect.blocks_drawn.reading import Panel, panels_graph
 from convzoo.inspect.plot import Figure
 
 

@@ -36,7 +36,8 @@ from convzoo.blocks.residual import (
 )
 from convzoo.blocks.separable import depthwise_separable
 from convzoo.calls import Shape
-from convzoo.inspect.blocks_drawn.reading import Panel, block_of, calling
+from convzoo.inspect.blocks_drawn.parts import block_of, calling
+from convzoo.inspect.blocks_drawn.reading import Panel
 from convzoo.models.googlenet import TABLE1, googlenet
 from convzoo.models.inception_v3 import inception_v3
 from convzoo.models.unet import unet

@@ -27,6 +27,7 @@ from convzoo.inspect.picture import Picture, style, width_of
 _LEADING = 1.35  # of a line, in font sizes
 _INSET = (10.0, 5.0)  # between a box's border and its text
 _MARGIN = 12.0
+_UPRIGHT = 4.0  # the most that an upright edge leans
 _ACROSS = 22.0  # between boxes
 _ALONG = (30.0, 42.0)  # the same without and with texts beside the edges
 
@@ -154,7 +155,9 @@ def _draw_panel(axes: Axes, panel: _Panel, corner: Point, *, upwards: bool) -> N
         points = [turn(point) for point in _points(panel, edge, route, bool(text))]
         _draw_edge(axes, edge, points, dashed=dashed)
         if text:
-            _draw_label(axes, points, text)
+            # Where ways join, they come close to each other at the end.
+            joins = panel.nodes[edge.target].kind == "merge" and not edge.skip
+            _draw_label(axes, points, text, 0.35 if joins else 0.5)
     for node, item, centre in zip(panel.nodes, panel.items, found.centres, strict=True):
         x, y = turn(centre)
         spot = (x - item.breadth / 2, y - item.depth / 2)
@@ -171,12 +174,14 @@ def _points(
 ) -> list[Point]:
     """Return an edge's way; its ends lean towards where it comes from and goes.
 
-    One with a text leaves in the middle, where its text has most room.
+    One with a text leaves in the middle, where its text has most room; a shortcut
+    leaves at the side, where it crosses no branch.
     """
 
     def end(index: int, side: int, towards: float) -> Point:
         (x, y), item = panel.layout.centres[index], panel.items[index]
-        reach = 0.0 if labelled and side > 0 else item.breadth / 2 - 8
+        middle = labelled and side > 0 and not edge.skip
+        reach = 0.0 if middle else item.breadth / 2 - 8
         return min(max(towards, x - reach), x + reach), y + side * item.depth / 2
 
     centres = panel.layout.centres
@@ -208,16 +213,19 @@ def _draw_edge(
     )
 
 
-def _draw_label(axes: Axes, points: Sequence[Point], text: str) -> None:
-    """Write beside the first upright piece of an edge that has room, else on it."""
+def _draw_label(axes: Axes, points: Sequence[Point], text: str, share: float) -> None:
+    """Write beside the longest upright piece of an edge, else on the longest.
+
+    It stands after this share of the piece.
+    """
     pieces = list(pairwise(points))
-    upright = [(a, b) for a, b in pieces if abs(a[0] - b[0]) < 1]
+    upright = [(a, b) for a, b in pieces if abs(a[0] - b[0]) < _UPRIGHT]
     (x1, y1), (x2, y2) = max(
         upright or pieces, key=lambda piece: abs(piece[0][1] - piece[1][1])
     )
     axes.text(
-        (x1 + x2) / 2 + (5 if upright else 0),
-        (y1 + y2) / 2,
+        max(x1, x2) + 5 if upright else (x1 + x2) / 2,
+        y1 + share * (y2 - y1) if upright else (y1 + y2) / 2,
         text,
         size=looks.LABEL_SIZE,
         color=looks.LABEL,

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-import keras
-
-from convzoo.anatomy import address
-from convzoo.arguments import require
-from convzoo.calls import Network, Tensor, network
-from convzoo.deferred import without_weights
+from convzoo.calls import Network, Tensor
 from convzoo.inspect import lines, operations
+from convzoo.inspect.blocks_drawn.parts import Part, owner
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.operations import shape_text
 
 Pair = tuple[int, int]
-
-
-class Part(NamedTuple):
-    """The calls of a network that are drawn; the others are where data come from."""
-
-    net: Network
-    calls: tuple[str, ...]
 
 
 class Panel(NamedTuple):
@@ -33,64 +21,6 @@ class Panel(NamedTuple):
     title: str
     part: Callable[[], Part]
     whole: str = ""  # prefix of the layers that are drawn as one box, its name
-
-
-def calling(
-    function: Callable[..., Any], *shapes: Sequence[int | None], **arguments: Any
-) -> Part:
-    """Call a block function on inputs of these shapes, without the batch axis.
-
-    Raises:
-        ValueError: If the function takes fewer tensors or adds no layers.
-        TypeError: If it returns anything but tensors.
-    """
-    name, takes = called(function), _tensors_of(function)
-    require(
-        len(takes) >= len(shapes),
-        f"input_shape lists {len(shapes)} shapes, but block {name} takes "
-        f"{', '.join(takes) or 'no tensor'}: give one shape for each of its tensors.",
-    )
-    with without_weights():
-        inputs = [
-            keras.Input(shape, name=argument)
-            for shape, argument in zip(shapes, takes, strict=False)
-        ]
-        outputs = function(*inputs, **arguments, name="block")
-        ends = keras.tree.flatten(outputs)
-        if not ends or not all(isinstance(end, keras.KerasTensor) for end in ends):
-            raise TypeError(
-                f"block {name} must return the tensor that it makes, found {outputs!r}."
-            )
-        net = network(keras.Model(inputs, outputs))
-    made = {tensor.name for tensor in inputs}
-    calls = tuple(call for call in net.calls if call not in made)
-    require(
-        bool(calls),
-        f"block {name} adds no layer to its input: there is nothing to draw.",
-    )
-    return Part(net, calls)
-
-
-def _tensors_of(function: Callable[..., Any]) -> list[str]:
-    """Return the names of the arguments that may be tensors."""
-    return [
-        parameter.name
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is not parameter.KEYWORD_ONLY and parameter.name != "name"
-    ]
-
-
-def block_of(build: Callable[..., keras.Model], block: str, **options: Any) -> Part:
-    """Build a model of the zoo and return one of its blocks."""
-    with without_weights():
-        net = network(build(**options))
-    return Part(net, tuple(call for call in net.calls if _owner(call) == block))
-
-
-def called(function: Callable[..., Any]) -> str:
-    """Return the name of a function, also of one whose arguments are partly bound."""
-    function = getattr(function, "func", function)
-    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def panels_graph(name: str, panels: Sequence[Panel]) -> Graph:
@@ -116,14 +46,6 @@ def is_identity(graph: Graph, edge: Edge) -> bool:
         if other.skip and not _adds(graph.nodes[other.target])
     }
     return edge.skip and not boxes & {edge.source, edge.target}
-
-
-def _owner(call: str) -> str:
-    """Return the block that a layer's name states, or the name."""
-    try:
-        return address(call)[1]
-    except ValueError:
-        return call
 
 
 def _read(panel: Panel) -> tuple[list[Node], list[Edge]]:
@@ -265,14 +187,14 @@ def _source(net: Network, tensor: Tensor) -> str:
     ]
     if tensor.call in inputs:
         return "input" if len(inputs) == 1 else tensor.call
-    return _owner(tensor.call)
+    return owner(tensor.call)
 
 
 def _results(net: Network, calls: Sequence[str]) -> list[tuple[Tensor, str]]:
     """Return the tensors that leave, and to which block of the model."""
     inside = set(calls)
     results = dict.fromkeys(
-        (tensor, f"to {_owner(call.name)}")
+        (tensor, f"to {owner(call.name)}")
         for call in net.calls.values()
         if call.name not in inside
         for tensor in call.sources
@@ -307,11 +229,14 @@ def _shortcuts(nodes: Sequence[Node], pairs: dict[Pair, Tensor]) -> set[Pair]:
     found: set[Pair] = set()
     for index, node in enumerate(nodes):
         if _adds(node):
-            ways = [_way(pair, pairs) for pair in pairs if pair[1] == index]
-            ways.sort(key=len)
-            together = len({way[-1][0] for way in ways}) == 1
-            if together and len(ways) > 1 and len(ways[0]) < len(ways[1]):
-                found |= set(ways[0])
+            read = [pair for pair in pairs if pair[1] == index]
+            for pair in read:
+                way = _way(pair, pairs)
+                away = _away_from(way[-1][0], pairs)
+                # The branch may fork and join again, which its way does not tell.
+                longer = [away.get(other[0], -1) >= len(way) for other in read]
+                if len(read) > 1 and sum(longer) == len(read) - 1:
+                    found |= set(way)
     return found
 
 
@@ -325,3 +250,12 @@ def _way(pair: Pair, pairs: dict[Pair, Tensor]) -> list[Pair]:
         if len(before) != 1 or len(after) != 1:
             return way
         way.append(before[0])
+
+
+def _away_from(start: int, pairs: Iterable[Pair]) -> dict[int, int]:
+    """Return the boxes that one leads to, each with how many edges it is away."""
+    away, front = {start: 0}, {start}
+    while front:
+        front = {target for source, target in pairs if source in front} - away.keys()
+        away |= dict.fromkeys(front, max(away.values()) + 1)
+    return away
