@@ -192,6 +192,15 @@ def test_one_unit_with_a_sigmoid():
     np.testing.assert_allclose(grad_cam(model, image), np.ones((1, 4, 6)))
 
 
+def test_a_quantized_head_keeps_its_gradients():
+    model = by_hand(activation="softmax")
+    image = np.random.default_rng(0).normal(size=(1, 4, 6, 1))
+    expected = grad_cam(model, image, 0)
+    model.layers[-1].quantize("int8")
+    assert expected.max() == 1
+    np.testing.assert_allclose(grad_cam(model, image, 0), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "softmax", "log_softmax"])
 def test_an_operation_that_squashes_is_left_out(name):
     model = by_hand(weights=(9.0, -9.0))

@@ -18,8 +18,8 @@ from PIL import Image
 
 from convzoo import calls
 from convzoo.arguments import require
-from convzoo.calls import Network, Shape, Tensor
-from convzoo.deferred import deep_graphs, without_weights
+from convzoo.calls import Network, Tensor
+from convzoo.deferred import deep_graphs
 from convzoo.inspect.features import batch_of, has_weights, known_layer
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images
@@ -186,7 +186,7 @@ def _to_logits(
         (source,) = last.sources
         tensor = calls.tensors_of(model)[source.call][source.slot]
         if getattr(last.layer, "weights", ()):
-            head = _without_activation(last.layer, net.shapes[source])
+            head = _without_activation(last.layer)
     with deep_graphs():
         graph = keras.Model(model.inputs, tensor)
     return _Classifier(graph, net.calls[target].layer, head)
@@ -202,19 +202,13 @@ def _squashes(layer: Any) -> bool:
     return getattr(getattr(layer, "activation", None), "__name__", "") in _SQUASHING
 
 
-def _without_activation(layer: Any, shape: Shape) -> Callable[[Any], Any]:
-    """Return a layer's call without its activation, by a twin on its variables."""
-    with without_weights():
-        twin = type(layer).from_config(layer.get_config() | {"activation": "linear"})
-        twin.build(shape)
-
-    def call(x: Any) -> Any:
-        return twin.stateless_call(
-            [variable.value for variable in layer.trainable_variables],
-            [variable.value for variable in layer.non_trainable_variables],
-            x,
-        )[0]
-
+def _without_activation(layer: Any) -> Callable[[Any], Any]:
+    """Return a layer without its activation: a twin that has all else in common."""
+    # Not `copy`, by which Keras would save and load the layer. Not a new layer on the
+    # same values either: quantized, it has no gradients in Keras (3.15).
+    twin = object.__new__(type(layer))
+    vars(twin).update(vars(layer), activation=keras.activations.linear)
+    call: Callable[[Any], Any] = operation_fn(twin, training=False)
     return call
 
 
