@@ -58,7 +58,10 @@ def test_overlay_takes_images_of_any_kind(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"heat": np.ones((1, 4, 4))}, r"one map, .* found shape \(1, 4, 4\)"),
+        ({"heat": np.ones((1, 4, 4))}, r"one map .* found float64 of shape \(1, 4, 4"),
+        ({"heat": np.ones((0, 4))}, r"one map of numbers, .* of shape \(0, 4\)"),
+        ({"heat": [[1], [1, 0]]}, "found what is no array of numbers"),
+        ({"heat": [["hot"]]}, "found what is no array of numbers"),
         (
             {"heat": np.full((4, 4), 1.5)},
             r"heat must lie in \[0, 1\], found 1.5 to 1.5",
@@ -66,6 +69,8 @@ def test_overlay_takes_images_of_any_kind(tmp_path):
         ({"heat": np.full((4, 4), np.nan)}, r"heat must lie in \[0, 1\], found nan"),
         ({"heat": np.ones((4, 5))}, "image has 4 x 4 pixels and heat 4 x 5"),
         ({"alpha": 2}, r"alpha=2 must lie in \[0, 1\]"),
+        ({"alpha": "x"}, r"alpha='x' must lie in \[0, 1\]"),
+        ({"alpha": None}, r"alpha=None must lie in \[0, 1\]"),
         ({"image": np.zeros((2, 4, 4, 3), "uint8")}, "image holds 2 images"),
         ({"image": "no.png"}, "'no.png' does not exist"),
     ],
@@ -139,6 +144,25 @@ def test_filters_refused():
         plot_filters(keras.Model())
 
 
+def test_filters_inside_a_model():
+    inner, image = tiny(), keras.Input((8, 8, 3), name="photo")
+    outer = keras.Model(image, inner(image), name="outer")
+    around = keras.Sequential([keras.Input((8, 8, 3), name="picture"), outer])
+    with pytest.raises(
+        ValueError, match=r"layer=None .* 'outer' stand inside .* draw model.get_layer"
+    ) as error:
+        plot_filters(outer)
+    assert str(error.value).endswith(" draw model.get_layer('tiny').")
+    with pytest.raises(ValueError, match=r"\('outer'\).get_layer\('tiny'\)\.$"):
+        plot_filters(around, "outer")
+    shown = plot_filters(around.get_layer("outer").get_layer("tiny"))
+    np.testing.assert_array_equal(drawn(shown), drawn(plot_filters(inner)))
+    with pytest.raises(
+        ValueError, match=r"must be the name of a layer, found \['conv1"
+    ):
+        plot_filters(inner, ["conv1"])
+
+
 def test_history_of_a_training():
     model = one_layer(layers.GlobalAveragePooling2D(name="pool1"), 1)
     model.add(layers.Dense(1, name="head"))
@@ -165,6 +189,10 @@ def test_history_of_a_training():
     [
         ({}, "history must be what model.fit returned"),
         ([1.0], "history must be what model.fit returned"),
+        ({1: [1, 2]}, r"a list of numbers for each name, .* found \[1, 2\] for 1\."),
+        ({"loss": ["a"]}, r"list of numbers .* found \['a'\] for 'loss'\."),
+        ({"loss": [[1], [1, 2]]}, r"found \[\[1\], \[1, 2\]\] for 'loss'"),
+        ({"loss": 1.0}, "found 1.0 for 'loss'"),
         ({"loss": []}, r"history\['loss'\] has 0 values for 0 epochs"),
         ({"loss": [1.0, 2.0], "val_loss": [1.0]}, r"'val_loss'. has 1 values for 2"),
     ],
@@ -192,6 +220,24 @@ def test_confusion_counts():
     ]
 
 
+@pytest.mark.parametrize("names", [range(2), [0, 1], np.array(["0", "1"]), iter("01")])
+def test_confusion_names_of_any_kind(names):
+    axes = plot_confusion([[1, 2], [3, 4]], names).figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["0", "1"]
+
+
+@pytest.mark.parametrize("classes", [2, 60])
+def test_confusion_shortens_long_names(classes):
+    names = ["x" * 200, f"two\nlines of {'W' * 21}", *["W" * 32] * (classes - 2)]
+    picture = plot_confusion(np.eye(classes, dtype=int), names)
+    picture.render("png")  # matplotlib warns where no room is left
+    axes = picture.figure.axes[0]
+    shown = [t.get_text() for t in axes.get_xticklabels()]
+    assert shown[:2] == ["x" * 31 + "…", f"two lines of {'W' * 18}…"]
+    assert set(shown[2:]) <= {"W" * 32}
+    assert axes.bbox.width > 200
+
+
 def test_confusion_of_many_classes_has_no_numbers():
     picture = plot_confusion(np.eye(130, dtype=int))
     axes = picture.figure.axes[0]
@@ -213,6 +259,13 @@ def test_confusion_of_many_classes_has_no_numbers():
         (([[0.1, 0.9]], [1]), None, "one class per image, found float64"),
         (([0], [0], [0]), None, "A tuple must be"),
         (([], []), None, "A tuple must be"),
+        ([[1], [1, 2]], None, "counts, .* found what is no array of numbers"),
+        (([[1], [1, 2]], [0]), None, "found what is no array of numbers and int64"),
+        ([[1]], 3, "names must be a list of the classes' names in order, found 3"),
+        ([[1]], "a", "names must be a list of the classes' names in order, found 'a'"),
+        ([[1]], {0: "a"}, r"names must be a list .* found {0: 'a'}\."),
+        (([10**6], [0]), None, "classes up to 1,000,000, and at most 5,000 classes"),
+        (([0], [0]), range(5001), "classes up to 5,000, and at most 5,000 classes"),
         (([0, 5], [0, 1]), ["a", "b"], "class 5 has no name: names holds 2"),
     ],
 )
@@ -232,7 +285,9 @@ def test_pictures_are_saved(tmp_path):
         assert content.startswith(start)
         assert content == plot_history({"loss": [1.0, np.nan, 0.5]}).render(kind)
     assert "<svg" in picture._repr_svg_()
-    with pytest.raises(ValueError, match=r"must end in one of .svg, .png, .pdf, found '\.jpg'"):
+    with pytest.raises(
+        ValueError, match=r"must end in one of .svg, .png, .pdf, found '\.jpg'"
+    ):
         picture.save(tmp_path / "loss.jpg")
     with pytest.raises(OSError, match="cannot be written: No such file"):
         picture.save(tmp_path / "missing" / "loss.png")

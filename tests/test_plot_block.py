@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
 from PIL import Image
+from tidy import assert_tidy
 
 import convzoo.inspect.picture
 from convzoo import blocks
@@ -26,12 +27,12 @@ from convzoo.blocks.encoder import expand
 from convzoo.blocks.residual import conv_block, identity_block
 from convzoo.inspect import plot
 from convzoo.inspect.block import BLOCKS, block_names, plot_block
-from convzoo.inspect.blocks_drawn import panels_drawn, tables
+from convzoo.inspect.blocks_drawn import panels_drawn
+from convzoo.inspect.blocks_drawn.captions import TABLES
 from convzoo.inspect.blocks_drawn.reading import is_identity
 from convzoo.models.googlenet import SIDE_HEADS
 
-PICTURES = ("c3", "vgg", "overlap_tile")
-DIAGRAMS = [name for name in BLOCKS if name not in PICTURES]
+DIAGRAMS = [name for name in BLOCKS if name not in TABLES]
 
 
 @functools.cache
@@ -255,7 +256,7 @@ def test_boxes_are_the_papers(name):
 
 
 def test_every_name_is_checked_against_its_paper():
-    assert {*MODULES, *OTHERS, *PICTURES} == set(block_names())
+    assert {*MODULES, *OTHERS, *TABLES} == set(block_names())
 
 
 def test_side_heads_stand_where_the_networks_have_them():
@@ -504,62 +505,6 @@ def test_drawing_leaves_no_variables_behind():
     assert keras.layers.Dense(1)(keras.ops.ones((1, 2))).shape == (1, 1)
 
 
-# Pictures
-
-# LeCun et al., Table I: the X of each row, a map of S2.
-TABLE_I = {
-    0: (0, 4, 5, 6, 9, 10, 11, 12, 14, 15),
-    1: (0, 1, 5, 6, 7, 10, 11, 12, 13, 15),
-    2: (0, 1, 2, 6, 7, 8, 11, 13, 14, 15),
-    3: (1, 2, 3, 6, 7, 8, 9, 12, 14, 15),
-    4: (2, 3, 4, 7, 8, 9, 10, 12, 13, 15),
-    5: (3, 4, 5, 8, 9, 10, 11, 13, 14, 15),
-}
-
-
-def texts_of(figure):
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
-
-
-def test_c3_is_table_i():
-    (axes,) = plot_block("c3").figure.axes
-    dots = {
-        (int(x), int(y))
-        for line in axes.lines
-        if line.get_marker() == "o"
-        for x, y in zip(*line.get_data(), strict=True)
-    }
-    assert dots == {(column, row) for row, maps in TABLE_I.items() for column in maps}
-    assert axes.yaxis_inverted()
-
-
-def test_vgg_is_table_1():
-    texts = [text for text in texts_of(plot_block("vgg").figure) if text]
-    pools = ["112 x 112 x 64", "56 x 56 x 128", "28 x 28 x 256", "14 x 14 x 512"]
-    expected = ["D", "E", "16 weight layers", "19 weight layers"]
-    expected += ["input (RGB image)", "224 x 224 x 3"]
-    widths, counts = (64, 128, 256, 512, 512), ((2, 2), (2, 2), (3, 4), (3, 4), (3, 4))
-    for width, (d, e), shape in zip(
-        widths, counts, [*pools, "7 x 7 x 512"], strict=True
-    ):
-        expected += [f"conv3-{width}"] * (d + e) + ["maxpool", shape]
-    assert texts == [*expected, "FC-4096", "FC-4096", "FC-1000", "soft-max"]
-
-
-def test_overlap_tile_is_the_networks():
-    figure = plot_block("overlap_tile").figure
-    assert set(texts_of(figure)) - {""} == {
-        *("reads 572 x 572", "gives 388 x 388", "92", "U-Net")
-    }
-    left = figure.axes[0]
-    squares = {(*patch.get_xy(), patch.get_width()) for patch in left.patches}
-    assert squares == {(0, 0, 512), (-92, -92, 572), (0, 0, 388)}
-    image = left.images[0].get_array()
-    assert image.shape == (348, 348)
-    assert (image[:46] == image[46:92][::-1])[:, 46:-46].mean() < 0.5  # paler
-    assert ((image[45, 46:-46] < 0.8) == (image[46, 46:-46] < 0.5)).all()
-
-
 # Files, text and errors
 
 
@@ -689,39 +634,6 @@ def test_matplotlib_leads_a_shortcut_past_the_branches():
                 other.get_path().vertices[0, 0] for other in edges if other is not patch
             )
             assert patch.get_path().vertices[0, 0] >= rightmost
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_keep_texts_apart(name):
-    assert_tidy(tables.picture(name, 96).figure)
-
-
-def assert_tidy(figure):
-    """Every text inside the page, none on another, none smaller than ten points."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    texts = [text for text in (*figure.texts, *_drawn(figure)) if text.get_text()]
-    spans = [text.get_window_extent(canvas.get_renderer()) for text in texts]
-    for text, span in zip(texts, spans, strict=True):
-        assert figure.bbox.x0 + 2 < span.x0, text
-        assert span.x1 < figure.bbox.x1 - 2, text
-        assert figure.bbox.y0 < span.y0, text
-        assert span.y1 < figure.bbox.y1, text
-        assert text.get_size() >= 10, text
-    for (a, one), (b, other) in itertools.combinations(
-        zip(texts, spans, strict=True), 2
-    ):
-        across = min(one.x1, other.x1) - max(one.x0, other.x0)
-        along = min(one.y1, other.y1) - max(one.y0, other.y0)
-        assert across <= 0 or along <= 1.5, (a, b)
-
-
-def _drawn(figure):
-    for axes in figure.axes:
-        yield from axes.texts
-        if axes.axison:
-            yield from (*axes.get_xticklabels(), *axes.get_yticklabels())
-            yield from (axes.xaxis.label, axes.yaxis.label)
 
 
 def test_names_need_no_keras():

@@ -39,7 +39,7 @@ def plot_block(
     in those of Szegedy et al., downwards in the others. A shortcut is solid where it is
     the identity and dashed where it changes the shape. What is no graph is a picture:
     LeNet's table of links ``"c3"``, VGG's columns ``"vgg"``, U-Net's
-    ``"overlap_tile"``.
+    ``"overlap_tile"`` and ``"weight_map"``.
 
     Args:
         block: A name of `block_names`, or a function that takes one or more tensors

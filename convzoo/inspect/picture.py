@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import RLock
 from typing import Any, Literal
@@ -30,7 +30,8 @@ class Picture:
     """A matplotlib figure that shows itself in Jupyter and saves itself to a file."""
 
     figure: Figure
-    svg_text: Literal["path", "none"] = "path"  # outlines, or text to be searched
+    # Outlines, or text to be searched.
+    svg_text: Literal["path", "none"] = field(default="path", repr=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file, whole or not at all.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Set
+from numbers import Real
 from typing import Any
 
-import keras
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -16,21 +17,20 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from convzoo import calls
 from convzoo.arguments import require
-from convzoo.deferred import awaits
 from convzoo.inspect import looks
-from convzoo.inspect.features import known_layer
-from convzoo.inspect.operations import kind, operation
+from convzoo.inspect.filters import plot_filters
 from convzoo.inspect.picture import Picture, style, width_of
 from convzoo.pretrained.images import ImageError, OneImage, load_image, split
+
+__all__ = ["overlay", "plot_confusion", "plot_filters", "plot_history"]
 
 _TRAINING, _VALIDATION = "#2f6db5", looks.SKIP
 _HEAT = "turbo"
 _SHARES = "Blues"
-_TILES = 16  # in a row or column of filters
-_GAP = (0.79, 0.87, 0.97)  # between filters: a tint that no grey one has
 _NUMBERED = 20  # classes up to which a confusion matrix shows its numbers
+_MOST_CLASSES = 5000  # counted: a picture has no more pixels, and the counts 200 MB
+_LETTERS = 32  # of a name
 
 
 def overlay(
@@ -55,17 +55,21 @@ def overlay(
         >>> overlay(np.zeros((2, 2), "uint8"), np.eye(2), alpha=0.5)[0, 0]
         array([61,  2,  1], dtype=uint8)
     """
-    heat = np.asarray(heat)
+    heat = _numbers(heat)
     require(
-        heat.ndim == 2,
-        f"heat must be one map, (height, width), found shape {heat.shape}: overlay the "
-        "maps one by one.",
+        heat.ndim == 2 and heat.size > 0,
+        "heat must be one map of numbers, (height, width), found "
+        f"{_array_words(heat)}: overlay the maps of grad_cam one by one.",
     )
     require(
         bool(((heat >= 0) & (heat <= 1)).all()),
         f"heat must lie in [0, 1], found {heat.min():g} to {heat.max():g}.",
     )
-    require(0 <= alpha <= 1, f"alpha={alpha!r} must lie in [0, 1].")
+    require(
+        isinstance(alpha, Real) and 0 <= alpha <= 1,
+        f"alpha={alpha!r} must lie in [0, 1]: it is the heat map's share of the "
+        "colours.",
+    )
     picture = _rgb(image)
     require(
         picture.shape[:2] == heat.shape,
@@ -79,62 +83,6 @@ def overlay(
     return mixed
 
 
-def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
-    """Draw the kernels of a convolution, each on a scale of its own around zero.
-
-    Kernels that read RGB are drawn in colour, grey being zero; those that read one map
-    in grey, white being positive. Of others a table is drawn: a row for each filter, a
-    column for each map that it reads, the first sixteen of both.
-
-    Args:
-        model: Any functional model.
-        layer: Name of a convolution; None for the first.
-
-    Returns:
-        A picture that shows itself in Jupyter; ``.save(path)`` writes it.
-
-    Raises:
-        TypeError: If ``model`` has no graph of layers.
-        ValueError: If the layer is not known or has no kernels.
-
-    Example:
-        >>> plot_filters(lenet(), "c1").save("filters.png")  # doctest: +SKIP
-    """
-    net = calls.network(model)
-    kernels = {
-        name: kernel
-        for name, call in net.calls.items()
-        if (kernel := _kernel(call.layer)) is not None
-    }
-    if layer is not None:
-        known_layer(layer, model, net)
-    require(
-        bool(kernels) and layer in {None, *kernels},
-        f"layer={layer!r} has no kernels to draw; the convolutions of model "
-        f"{model.name!r} are {_few(list(kernels))}.",
-    )
-    name = layer or next(iter(kernels))
-    variable = kernels[name]
-    require(
-        not awaits(variable),
-        f"Model {model.name!r} was built without weights, so there are no filters.",
-    )
-    what = net.calls[name].layer
-    tiles, shown = _tiles(_in_order(what, keras.ops.convert_to_numpy(variable)))
-    with style():
-        height, width = tiles.shape[:2]
-        inches = 6 / max(height, width)
-        lines = [f"{name}: {operation(what)}", *shown]
-        title = max(width_of(line, looks.TEXT_SIZE) for line in lines) / 72
-        figure, axes = _axes(
-            max(width * inches, title), height * inches + 0.25 * (1 + len(lines))
-        )
-        axes.imshow(tiles, interpolation="nearest")
-        axes.set_axis_off()
-        axes.set_title("\n".join(lines), fontsize=looks.TEXT_SIZE, parse_math=False)
-    return Picture(figure)
-
-
 def plot_history(history: Any) -> Picture:
     """Draw how training went: a curve for the loss and each metric, epoch by epoch.
 
@@ -146,7 +94,7 @@ def plot_history(history: Any) -> Picture:
         A picture that shows itself in Jupyter; ``.save(path)`` writes it.
 
     Raises:
-        ValueError: If it holds no values, or not one per epoch.
+        ValueError: If it holds no lists of numbers by name, or not one per epoch.
 
     Example:
         >>> plot_history({"loss": [1.0, 0.5], "val_loss": [1.1, 0.7]})
@@ -162,7 +110,7 @@ def plot_history(history: Any) -> Picture:
     return Picture(figure)
 
 
-def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
+def plot_confusion(matrix: Any, names: Iterable[Any] | None = None) -> Picture:
     """Draw which classes a classifier confuses.
 
     A cell's colour is its share of the row, that is of the images of one class, so that
@@ -170,8 +118,9 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
 
     Args:
         matrix: Images by true class (row) and predicted class (column), or the tuple
-            ``(labels, predictions)`` of classes, one per image.
-        names: Names of the classes; None for their numbers.
+            ``(labels, predictions)`` of classes below 5,000, one per image.
+        names: Names of the classes; None for their numbers. Of long ones the first
+            letters are shown.
 
     Returns:
         A picture that shows itself in Jupyter; ``.save(path)`` writes it.
@@ -184,32 +133,34 @@ def plot_confusion(matrix: Any, names: Sequence[str] | None = None) -> Picture:
         >>> plot_confusion(([0, 0, 1], [0, 1, 1]), ["cat", "dog"])
         Picture(figure=<Figure size 420x420 with 1 Axes>)
     """
-    counts = _counts(_confusion(matrix, names) if isinstance(matrix, tuple) else matrix)
+    known = None if names is None else _names(names)
+    counts = _counts(_confusion(matrix, known) if isinstance(matrix, tuple) else matrix)
     classes = len(counts)
-    names = [str(i) for i in range(classes)] if names is None else list(names)
+    known = [str(i) for i in range(classes)] if known is None else known
     require(
-        len(names) == classes,
-        f"names holds {len(names)} names for {classes} classes: give one for each.",
+        len(known) == classes,
+        f"names holds {len(known)} names for {classes} classes: give one for each.",
     )
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     right = counts.trace() / max(counts.sum(), 1)
     with style():
         side = min(max(4.2, 1.8 + 0.45 * classes), 12)
-        figure, axes = _axes(side, side)
+        # Beyond sixty classes names would lie upon each other.
+        places = range(0, classes, math.ceil(classes / 60))
+        labels = [_shortened(known[i]) for i in places]
+        longest = max(width_of(label, looks.LABEL_SIZE) for label in labels) / 72
+        turned = longest * len(labels) > side / 2
+        more = max(longest - 0.8, 0)  # inches that the names take from the matrix
+        figure, axes = _axes(side + more, side + turned * more)
         axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, interpolation="nearest")
         axes.set(
             xlabel="predicted class",
             ylabel="true class",
             title=f"{100 * right:.1f} % of {counts.sum():,} right",
         )
-        # Beyond sixty classes names would lie upon each other.
-        places = range(0, classes, math.ceil(classes / 60))
-        labels = [names[i] for i in places]
-        longest = max(width_of(label, looks.LABEL_SIZE) for label in labels) / 72
-        turned = 90 if longest * len(labels) > side / 2 else 0
         text: dict[str, Any] = {"fontsize": looks.LABEL_SIZE, "parse_math": False}
-        axes.set_xticks(places, labels, rotation=turned, **text)
+        axes.set_xticks(places, labels, rotation=90 * turned, **text)
         axes.set_yticks(places, labels, **text)
         if classes <= _NUMBERED:
             _draw_numbers(axes, counts, shares)
@@ -239,60 +190,19 @@ def _size(array: NDArray[Any]) -> str:
     return f"{array.shape[0]} x {array.shape[1]}"
 
 
-def _few(names: Sequence[str]) -> str:
-    """Return names for an error, the first ones of many."""
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more or "none"
-
-
-def _kernel(layer: Any) -> Any:
-    """Return the variable that holds a convolution's kernels, if it is one."""
-    name = "depthwise_kernel" if hasattr(layer, "depthwise_kernel") else "kernel"
-    kernel = getattr(layer, name, None)
-    return kernel if len(getattr(kernel, "shape", ())) == 4 else None
-
-
-def _in_order(layer: Any, kernel: NDArray[Any]) -> NDArray[Any]:
-    """Return kernels as (height, width, maps read, filters)."""
-    if kind(layer) == "separable convolution":  # each of its filters reads one map
-        return kernel.reshape((*kernel.shape[:2], 1, -1))
-    transposed = "Transpose" in type(layer).__name__
-    return kernel.swapaxes(2, 3) if transposed else kernel
-
-
-def _tiles(kernel: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Return filters side by side as one RGB picture, and what of them is shown."""
-    height, width, maps, filters = kernel.shape
-    kernel = kernel.astype(np.float32)
-    peaks = np.abs(kernel).max((0, 1, 2))
-    kernel = 0.5 + kernel / np.where(peaks > 0, 2 * peaks, 1)
-    if maps in {1, 3}:
-        columns = min(math.ceil(math.sqrt(filters)), _TILES)
-        tiles = [kernel[..., i] for i in range(min(filters, _TILES**2))]
-        whole, shown = len(tiles) == filters, f"{len(tiles)} of {filters} filters"
-    else:
-        rows, columns = min(filters, _TILES), min(maps, _TILES)
-        tiles = [kernel[:, :, [j], i] for i in range(rows) for j in range(columns)]
-        whole = (rows, columns) == (filters, maps)
-        shown = f"{rows} of {filters} filters, {columns} of {maps} maps"
-    rows = math.ceil(len(tiles) / columns)
-    picture = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), _GAP)
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * (height + 1), i % columns * (width + 1)
-        picture[top : top + height, left : left + width] = tile
-    unused = columns * rows - len(tiles)
-    if unused:
-        picture[-height:, -unused * (width + 1) + 1 :] = 1.0
-    return picture, [] if whole else [shown]
-
-
 def _curves(history: Any) -> dict[str, NDArray[Any]]:
     require(
         isinstance(history, Mapping) and bool(history),
         "history must be what model.fit returned or lists of values by name, found "
         f"{history!r}.",
     )
-    curves = {name: np.asarray(values, float) for name, values in history.items()}
+    for name, values in history.items():
+        require(
+            isinstance(name, str) and _numbers(values).ndim == 1,
+            "history must hold a list of numbers for each name, one per epoch, found "
+            f"{reprlib.repr(values)} for {name!r}.",
+        )
+    curves = {name: _numbers(values) for name, values in history.items()}
     epochs = max(values.size for values in curves.values())
     for name, values in curves.items():
         require(
@@ -315,7 +225,7 @@ def _draw_curves(axes: Axes, name: str, curves: dict[str, NDArray[Any]]) -> None
             axes.plot(
                 epochs, values, color=colour, label=label, marker=dots, markersize=3.5
             )
-    axes.set(xlabel="epoch", title=name.replace("_", " "))
+    axes.set(xlabel="epoch", title=_shortened(name.replace("_", " ")))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e7ea")
@@ -323,9 +233,23 @@ def _draw_curves(axes: Axes, name: str, curves: dict[str, NDArray[Any]]) -> None
         axes.legend(frameon=False)
 
 
-def _confusion(given: tuple[Any, ...], names: Sequence[str] | None) -> NDArray[Any]:
+def _names(names: Any) -> list[str]:
+    require(
+        isinstance(names, Iterable)
+        and not isinstance(names, (str, bytes, Mapping, Set)),
+        "names must be a list of the classes' names in order, found "
+        f"{reprlib.repr(names)}.",
+    )
+    return [" ".join(str(name).split()) for name in names]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…"
+
+
+def _confusion(given: tuple[Any, ...], names: list[str] | None) -> NDArray[Any]:
     """Count the images of each class and what they were taken for."""
-    pair = [np.asarray(part) for part in given]
+    pair = [_array(part) for part in given]
     require(
         len(pair) == 2
         and all(part.ndim == 1 and part.dtype.kind in "iu" for part in pair)
@@ -341,18 +265,38 @@ def _confusion(given: tuple[Any, ...], names: Sequence[str] | None) -> NDArray[A
         f"class {highest} has no name: names holds {classes}, and the first class is "
         "0.",
     )
+    require(
+        classes <= _MOST_CLASSES,
+        f"labels and predictions name classes up to {classes - 1:,}, and at most "
+        f"{_MOST_CLASSES:,} classes can be drawn: number those in use from 0 without "
+        "gaps.",
+    )
     counts = np.zeros((classes, classes), int)
     np.add.at(counts, tuple(pair), 1)
     return counts
 
 
+def _array(values: Any, kind: Any = None) -> NDArray[Any]:
+    """Return an array; of what is none, such as ragged lists, one that holds None."""
+    try:
+        return np.asarray(values, kind)
+    except (TypeError, ValueError):
+        return np.array(None)
+
+
+def _numbers(values: Any) -> NDArray[Any]:
+    return _array(values, float)
+
+
 def _array_words(array: NDArray[Any]) -> str:
+    if array.dtype == object:
+        return "what is no array of numbers"
     low = f" from {array.min()}" if array.size and array.dtype.kind in "iuf" else ""
     return f"{array.dtype} of shape {array.shape}{low}"
 
 
 def _counts(matrix: Any) -> NDArray[Any]:
-    counts = np.asarray(matrix)
+    counts = _array(matrix)
     require(
         counts.ndim == 2
         and counts.shape[0] == counts.shape[1] > 0

@@ -9,7 +9,7 @@ _CHOLLET = "Chollet 2016, arXiv:1610.02357"
 _HOWARD = "Howard et al. 2017, arXiv:1704.04861"
 _RONNEBERGER = "Ronneberger et al. 2015, arXiv:1505.04597"
 
-TABLES = ("c3", "vgg", "overlap_tile")  # tables and maps, not graphs
+TABLES = ("c3", "vgg", "overlap_tile", "weight_map")  # tables and maps, not graphs
 
 # Name: "title: source" or "title: source; remark".
 BLOCKS = {
@@ -52,6 +52,9 @@ BLOCKS = {
     "the skip from the left is copied and cropped",
     "overlap_tile": f"Overlap-tile strategy: {_RONNEBERGER}, Figure 2; "
     "what a tile reads beyond the image, which is dashed, is mirrored",
+    "weight_map": f"Weight map of the loss: {_RONNEBERGER}, Figure 3 and equation 2; "
+    "w0 = 10 and sigma = 5 pixels, the cells are made up; narrow gaps weigh most, and "
+    "all cells as much as all the background",
     "classifier_head": "Classifier head: Lin et al. 2013, arXiv:1312.4400, "
     "section 3.2; with the dropout of GoogLeNet",
 }
