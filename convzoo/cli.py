@@ -58,6 +58,12 @@ def main() -> None:
         # The reader has left; Python would complain when it flushes again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except SystemExit as end:
+        if "tensorflow" in sys.modules and isinstance(end.code, int):
+            # To take TensorFlow apart would cost most of a second.
+            sys.stderr.flush()
+            os._exit(end.code)
+        raise
 
 
 class _Group(click.Group):

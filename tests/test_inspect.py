@@ -161,7 +161,7 @@ def test_shapes_stand_where_they_change():
 def test_a_block_that_another_interrupts_falls_into_layers():
     image = keras.Input((4,), name="image")
     first = layers.Dense(4, name="a1_first")(image)
-    between = layers.Dense(4, name="b1_dense")(first)
+    between = layers.ReLU(name="b1_relu")(layers.Dense(4, name="b1_dense")(first))
     last = layers.Add(name="a1_last")([first, between])
     graph = model_graph(keras.Model(image, last))
     assert [node.name for node in graph.nodes] == [
@@ -202,6 +202,16 @@ def test_markup_in_names_is_escaped():
     model = keras.Model(image, layers.Dense(2, name="a\\nb")(image))
     for level in LEVELS:
         assert b"&lt;b&gt;&amp;" in plot_model(model, level=level).render("svg")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\\", '"', 'a\\"', "a\nb", "node", "<b", "<b>", "1a"]
+)
+def test_any_name_of_a_model_is_valid_dot(name):
+    pygraphviz = pytest.importorskip("pygraphviz")
+    image = keras.Input((4,))
+    dot = plot_model(keras.Model(image, layers.Dense(2)(image), name=name)).dot
+    assert pygraphviz.AGraph(string=dot).name == name.replace("\\", "\\\\")
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])
@@ -273,9 +283,10 @@ def test_dot_on_the_path_is_preferred(works, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the command is a script")
 @pytest.mark.parametrize(
-    "content", [b"\x7fELF of another machine", b"#!/no/such/shell"]
+    "content",
+    [b"\x7fELF of another machine", b"#!/no/such/shell", b"#!/bin/sh\nexit 0"],
 )
-def test_a_dot_that_cannot_be_started_is_passed_over(content, tmp_path, monkeypatch):
+def test_a_dot_that_draws_nothing_is_passed_over(content, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     (tmp_path / "dot").write_bytes(content)
     (tmp_path / "dot").chmod(0o755)

@@ -546,7 +546,7 @@ def test_dpi_sets_the_pixels():
 
 
 def test_a_page_is_no_larger_than_a_machine_can_hold(monkeypatch):
-    monkeypatch.setattr(convzoo.inspect.picture, "_MOST_AREA", 10**6)
+    monkeypatch.setattr(convzoo.inspect.picture, "MOST_AREA", 10**6)
     content = plot_block("c3", dpi=100_000).render("png")
     width, height = Image.open(io.BytesIO(content)).size
     assert 0.99e6 < width * height < 1.01e6

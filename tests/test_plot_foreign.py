@@ -268,6 +268,82 @@ def test_names_take_in_what_keras_named():
     assert boxes(keras.Model(image, x)) == ["image", "block1", "block2"]
 
 
+def test_names_that_no_other_layer_shares_make_no_boxes():
+    def numbered(number):
+        return (
+            layers.Conv2D(4, 3, name=f"conv{number}"),
+            layers.BatchNormalization(name=f"bn{number}"),
+            layers.ReLU(name=f"relu{number}"),
+        )
+
+    rows = [layer for number in (1, 2, 3) for layer in numbered(number)]
+    model = keras.Sequential([keras.Input((16, 16, 3), name="image"), *rows])
+    for level in ("stage", "block"):
+        nodes = model_graph(model, level).nodes
+        assert [node.name for node in nodes] == ["image", "conv1", "conv2", "conv3"]
+        assert nodes[1].lines == ("3x3 conv 4, BN, ReLU",)
+
+
+def test_forks_of_names_that_no_other_layer_shares_are_boxes():
+    x = image = keras.Input((16, 16, 8), name="image")
+    for number in (1, 2, 3):
+        y = layers.Conv2D(8, 3, padding="same", name=f"conv{number}a")(x)
+        y = layers.ReLU(name=f"relu{number}a")(layers.BatchNormalization()(y))
+        y = layers.Conv2D(8, 3, padding="same", name=f"conv{number}b")(y)
+        y = layers.BatchNormalization(name=f"bn{number}b")(y)
+        x = layers.ReLU(name=f"relu{number}b")(layers.Add(name=f"add{number}")([x, y]))
+    for level in ("stage", "block"):
+        (_, row) = model_graph(keras.Model(image, x), level).nodes
+        assert (row.name, row.repeats) == ("add1..3", 3)
+        assert row.lines[-1] == "add, ReLU"
+
+
+def test_a_norm_of_its_own_name_is_no_part_of_the_block_before():
+    image = keras.Input((16, 16, 8), name="image")
+    x = layers.Conv2D(8, 3, padding="same", name="dense1_block1_conv")(image)
+    x = layers.Concatenate(name="dense1_block1_concat")([image, x])
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(x))
+    assert boxes(keras.Model(image, x)) == ["image", "dense1_block1", "bn"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "lines"),
+    [
+        ([(4, 3)], [(4, 3)], ["3x3 conv 4  x2 in parallel"]),
+        ([(4, 3)], [(4, 3), (4, 3)], ["3x3 conv 4", f"3x3 conv 4{ARROW}3x3 4"]),
+        (
+            [(8, 1), (4, 3)],
+            [(8, 1), (4, 3)],
+            [f"1x1 conv 8{ARROW}3x3 4  x2 in parallel"],
+        ),
+        ([(4, 1)], [(4, 3)], ["1x1 conv 4", "3x3 conv 4"]),
+        ([(4, 3), (4, 3)], [], ["3x3 conv 4  x2"]),
+    ],
+)
+def test_equal_branches_are_no_series(left, right, lines):
+    def branch(x, convolutions):
+        for filters, size in convolutions:
+            x = layers.Conv2D(filters, size, padding="same")(x)
+        return x
+
+    image = keras.Input((16, 16, 8), name="image")
+    both = layers.Concatenate()([branch(image, left), branch(image, right)])
+    (_, box) = model_graph(keras.Model(image, both)).nodes
+    assert box.lines == (*lines, "concat")
+
+
+def test_equal_branches_keep_the_identity_beside_them():
+    image = keras.Input((16, 16, 8), name="image")
+    convs = [layers.Conv2D(8, 3, padding="same")(image) for _ in range(2)]
+    model = keras.Model(image, layers.Add(name="add")([image, *convs]))
+    (_, box) = model_graph(model).nodes
+    assert box.lines == ("3x3 conv 8  x2 in parallel", "shortcut: identity", "add")
+    both = layers.Average(name="average")(convs)
+    assert model_graph(keras.Model(image, both)).nodes[1].gist == (
+        f"2 branches{ARROW}average",
+    )
+
+
 def test_padding_belongs_to_what_it_pads():
     image = keras.Input((16, 16, 8), name="image")
     x = layers.Conv2D(4, 3, 2)(layers.ZeroPadding2D(1)(image))
@@ -348,8 +424,8 @@ def test_boxes_of_one_name_have_frames_of_their_own():
         ("ResNet50V2", 17),
         ("InceptionV3", 20),
         ("Xception", 10),
-        ("MobileNetV2", 19),
-        ("DenseNet121", 14),
+        ("MobileNetV2", 18),
+        ("DenseNet121", 13),
         ("EfficientNetB0", 22),
     ],
 )

@@ -84,6 +84,14 @@ def test_resolution(renderer):
         assert coarse[side] == pytest.approx(normal[side] / 2, abs=4), renderer
 
 
+def test_pictures_too_large_are_drawn_coarser(renderer, monkeypatch):
+    for module in ("plot", "picture"):
+        monkeypatch.setattr(f"convzoo.inspect.{module}.MOST_AREA", 500_000)
+    figure = plot_model(skeleton("lenet"), dpi=1000)
+    wide, high = size_of(figure.render("png"))
+    assert 470_000 < wide * high <= 500_000, renderer
+
+
 def test_pictures_too_long_are_drawn_coarser(monkeypatch):
     draw_by("matplotlib", monkeypatch)
     figure = plot_model(skeleton("lenet"), rankdir="LR", dpi=20_000)

@@ -49,7 +49,7 @@ def plot_block(
         input_shape: Of a function, the shape of its input without the batch axis, or a
             list of shapes if it takes several tensors.
         show_shapes: Whether edges say where height and width change.
-        dpi: Pixels per inch of a .png, at least 1.
+        dpi: Pixels per inch of a .png, at least 1; fewer beyond 89 million pixels.
         arguments: Of a function, what else it takes.
 
     Returns:

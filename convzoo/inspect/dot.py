@@ -113,7 +113,7 @@ def _digraph(graph: Graph, rankdir: str, dpi: int | None) -> graphviz.Digraph:
     """Return the style of a diagram, with its legend and nothing else."""
     tight = graph.level == "layer"
     return graphviz.Digraph(
-        name=graph.name,
+        name=_escape(graph.name),
         graph_attr={
             **looks.GRAPH,
             "rankdir": rankdir,
@@ -191,4 +191,5 @@ def _make_room(box: graphviz.Digraph, title: str, graph: Graph, first: int) -> N
 
 
 def _escape(text: str) -> str:
-    return str(graphviz.escape(text))
+    escaped: str = graphviz.escape(text)  # a kind of str that is never taken for HTML
+    return escaped

@@ -42,22 +42,23 @@ def texts_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
 def lines_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
     """Return the operations of a box as a few short lines.
 
-    A line is one step of the data; of three and more branches a line is a branch.
-    Equal lines in a row become one with ``x2``; of more than eight the middle goes.
+    A line is one step of the data; of three and more branches, and of two that would
+    read as one, a line is a branch. Equal lines in a row become one with ``x2``; of
+    more than eight the middle goes.
     """
     chains = _chains(net, calls)
     branches = _entries(net, chains)
-    if len(branches) >= 3:
-        lines = _branch_lines(net, _as_joined(net, chains))
-    else:
-        lines = [
+    if len(branches) >= 3 or _alike(net, chains):
+        return _short(_branch_lines(net, _as_joined(net, chains)), " in parallel")
+    return _short(
+        [
             line
             for chain in chains
             for prefix in [_shortcut(net, chain, chains)]
             for unit in chain
             for line in (*_identity(net, unit, branches), prefix + unit.text)
         ]
-    return _short(lines)
+    )
 
 
 def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -65,9 +66,9 @@ def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
     lines = []
     for calls in blocks:
         chains = _chains(net, calls)
-        if len(_entries(net, chains)) >= 3:
-            end = chains[-1][-1].operation
-            lines.append(f"{len(_entries(net, chains))} branches{_ARROW}{end}")
+        branches = len(_entries(net, chains))
+        if branches >= 3 or (branches == 2 and _alike(net, chains)):
+            lines.append(f"{branches} branches{_ARROW}{chains[-1][-1].operation}")
         else:
             heads = [
                 _gist(net, unit)
@@ -88,11 +89,11 @@ def _gist(net: Network, unit: Unit) -> str:
     return ", ".join((unit.operation, *(end for end in ends if "ReLU" not in end)))
 
 
-def _short(lines: Sequence[str]) -> tuple[str, ...]:
+def _short(lines: Sequence[str], how: str = "") -> tuple[str, ...]:
     merged = []
     for line, same in groupby(lines):
         count = len(list(same))
-        times = f"  x{count}" if count > 1 else ""
+        times = f"  x{count}{how}" if count > 1 else ""
         cut = (
             line
             if len(line) <= _WIDEST
@@ -139,7 +140,7 @@ def _branch_lines(net: Network, chains: Sequence[Chain]) -> list[str]:
         if forks:
             parts = " | ".join(_chain_line(heads(fork)) for fork in forks)
             line += _ARROW + parts.replace(" conv ", " ")
-        lines.append(line)
+        lines += [*_identity(net, chain[0], _entries(net, chains)), line]
     return [*lines, f"(each conv: {common})"] if common else lines
 
 
@@ -167,6 +168,21 @@ def _chain_line(heads: Sequence[str]) -> str:
         parts.append(head.replace(said, "", 1) if word and word[0] == said else head)
         said = word[0] if word else said
     return _ARROW.join(parts)
+
+
+def _alike(net: Network, chains: Sequence[Chain]) -> bool:
+    """Say whether branches that are joined hold the same, as if one came after one."""
+    if len(chains) > 4:  # what forks, two branches, what joins: lines tell no more
+        return False
+    branches: dict[tuple[str, ...], set[str]] = {}  # by what joins them
+    for chain in chains:
+        joins = tuple(net.readers[chain[-1].calls[-1]])
+        texts = {unit.text for unit in chain}
+        if joins and not _shortcut(net, chain, chains):
+            if not texts.isdisjoint(branches.get(joins, ())):
+                return True
+            branches[joins] = branches.get(joins, set()) | texts
+    return False
 
 
 def _shortcut(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:

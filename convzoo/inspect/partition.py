@@ -1,17 +1,18 @@
 """Gather the calls of a network into boxes, by their names or else by their joins.
 
 Names come first: a layer belongs to the stage and the block that its name states. Where
-a name states nothing (``conv2d_7``), or a word that is scattered over the network, the
-graph decides. All that lies between a fork and the layer that joins its branches again
-is one box, if the branches are at most six convolutions deep and hold no map coarser
-than the joined one: an inception module or a residual unit is, a U-Net's half is not.
-What remains is a box for every operation, with the padding before it and with the batch
-norm and the activation after it.
+a name states nothing (``conv2d_7``), a word that no other layer has (``bn1``), or one
+that is scattered over the network, the graph decides. All that lies between a fork and
+the layer that joins its branches again is one box, if the branches are at most six
+convolutions deep and hold no map coarser than the joined one: an inception module or a
+residual unit is, a U-Net's half is not. What remains is a box for every operation, with
+the padding before it and with the batch norm and the activation after it.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ _WEIGHTED = (
     "dense",
     "model",
 )
+_FINISHED = (*operations.FOLLOWERS, "merge")  # what more norms and activations follow
+_MARKED = re.compile(r"_(block|tower)\d+$")
 
 
 class Key(NamedTuple):
@@ -49,13 +52,20 @@ def groups(net: Network, level: str) -> Groups:
         net: The network.
         level: "stage" or "block".
     """
-    stated = {
-        name: Key(_stated(name, level), "")
+    titles = {
+        name: _stated(name, level)
         for name, call in net.calls.items()
         if not named_by_keras(call)
     }
+    layers = Counter(titles.values())
+    lone = {
+        name: Key(title, name)
+        for name, title in titles.items()
+        if layers[title] == 1 and not _MARKED.search(title)
+    }
+    stated = {name: Key(titles[name], "") for name in titles if name not in lone}
     while True:
-        keys = _completed(net, stated | _forks(net, stated))
+        keys = _completed(net, stated | _forks(net, stated, lone), lone)
         found = _gathered(keys)
         broken = _interrupted(net, found) or _tangled(net, found)
         if not broken:
@@ -103,7 +113,7 @@ def _stated(name: str, level: str) -> str:
     return stage if level == "stage" else block
 
 
-def _forks(net: Network, stated: Keys) -> Keys:
+def _forks(net: Network, stated: Keys, lone: Keys) -> Keys:
     """Return the keys of what lies between forks and joins; the outermost wins."""
     above, strides = _dominators(net), calls.strides(net)
     members = _gathered(stated)
@@ -123,7 +133,7 @@ def _forks(net: Network, stated: Keys) -> Keys:
             and all(strides[call] <= strides[join] for call in inside)
             and _depth(net, inside) <= _DEEPEST
         ):
-            key = named.pop() if named else Key(_title(net, join, inside), join)
+            key = named.pop() if named else Key(_title(net, join, inside, lone), join)
             keys |= dict.fromkeys(inside, key)
     return keys
 
@@ -170,23 +180,27 @@ def _depth(net: Network, inside: dict[str, None]) -> int:
     return max(depth.values())
 
 
-def _title(net: Network, join: str, inside: dict[str, None]) -> str:
+def _title(net: Network, join: str, inside: dict[str, None], lone: Keys) -> str:
     """Name a box by what the names that people gave begin with, or by its join."""
-    given = [c.split("_") for c in inside if not named_by_keras(net.calls[c])]
+    named = [call for call in inside if not named_by_keras(net.calls[call])]
+    if len(named) == 1 and named[0] in lone:
+        return lone[named[0]].title
+    given = [name.split("_") for name in named]
     alike = takewhile(lambda words: len(set(words)) == 1, zip(*given, strict=False))
     return "_".join(words[0] for words in alike) or join
 
 
-def _completed(net: Network, known: Keys) -> Keys:
+def _completed(net: Network, known: Keys, lone: Keys) -> Keys:
     """Give the calls that remain a box: their own, or that of what they belong to."""
     keys: Keys = {}
     for name, call in net.calls.items():
-        keys[name] = known.get(name, Key(name, name))
+        keys[name] = known.get(name) or lone.get(name) or Key(name, name)
         sources = net.sources_of(name)
         follows = operations.kind(call.layer) in operations.FOLLOWERS
         if name not in known and follows and len(sources) == 1:
             (source,) = sources
-            if net.calls[source].sources and len(net.readers[source]) == 1:
+            joins = name not in lone or _finished(net, source, keys, lone)
+            if joins and net.calls[source].sources and len(net.readers[source]) == 1:
                 keys[name] = keys[source]
     for name, call in net.calls.items():
         readers = net.readers[name]
@@ -194,6 +208,16 @@ def _completed(net: Network, known: Keys) -> Keys:
         if pads and len(readers) == 1:
             keys[name] = keys[readers[0]]
     return keys
+
+
+def _finished(net: Network, source: str, keys: Keys, lone: Keys) -> bool:
+    """Say whether what a name of its own follows is an operation that it finishes.
+
+    The norm after DenseNet's last block is none of that block's.
+    """
+    kind = operations.kind(net.calls[source].layer)
+    loose = source in lone or bool(keys[source].call)
+    return kind in _WEIGHTED or (loose and kind in _FINISHED)
 
 
 def _gathered(keys: Keys) -> Groups:

@@ -20,7 +20,7 @@ from convzoo.arguments import one_of
 from convzoo.inspect.formats import PICTURES, drawing_file, write
 
 _MOST_SIDE = 32767  # pixels, as Graphviz has it
-_MOST_AREA = 89_478_485  # pixels that Pillow opens without a warning: 341 MiB
+MOST_AREA = 89_478_485  # pixels that Pillow opens without a warning: 341 MiB
 _LOCK = RLock()
 _RENDERER: Any = RendererAgg(1, 1, 72)  # type: ignore[no-untyped-call]
 
@@ -59,7 +59,7 @@ class Picture:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         width, height = self.figure.get_size_inches()
         most = min(
-            _MOST_SIDE / max(width, height), (_MOST_AREA / (width * height)) ** 0.5
+            _MOST_SIDE / max(width, height), (MOST_AREA / (width * height)) ** 0.5
         )
         content = io.BytesIO()
         with style(), matplotlib.rc_context({"svg.fonttype": self.svg_text}):

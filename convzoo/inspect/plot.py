@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import logging
+import math
 import os
 import re
 import shutil
@@ -21,11 +22,13 @@ from convzoo.inspect import matplotlib_graph
 from convzoo.inspect.dot import dot_text
 from convzoo.inspect.formats import SUFFIXES, drawing_file, write
 from convzoo.inspect.graph import LEVELS, Graph, model_graph
+from convzoo.inspect.picture import MOST_AREA
 
 Level = Literal["stage", "block", "layer"]
 Rankdir = Literal["TB", "BT", "LR", "RL"]
 
 RANKDIRS = ("TB", "BT", "LR", "RL")
+_PAGE = 96  # pixels per inch that the widest network bears
 _HINT = (
     "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]', "
     "for a finer layout."
@@ -86,13 +89,24 @@ class Figure:
         if kind == "dot":
             return self.dot.encode()
         # Only of raster images: Graphviz scales an SVG by it twice.
-        text = self._dot(self.dpi if kind == "png" else None)
-        content = _by_dot(text, kind) or _by_pygraphviz(text, kind)
+        text = self._dot(self._resolution() if kind == "png" else None)
+        content = _by_graphviz(text, kind)
         if content:
             return content
         self._plain.add(kind)
         _tell_hint()
         return self._drawn(kind)
+
+    def _resolution(self) -> int:
+        """Return the pixels per inch, fewer where a png would fill the memory."""
+        if self.dpi <= _PAGE:
+            return self.dpi
+        svg = _by_graphviz(self._dot(None), "svg") or b""
+        size = re.search(rb'<svg width="(\d+)pt" height="(\d+)pt"', svg)
+        if not size:
+            return self.dpi
+        inches = math.prod((int(side) + 1) / 72 for side in size.groups())
+        return min(self.dpi, int((MOST_AREA / inches) ** 0.5))
 
     def _drawn(self, kind: str) -> bytes:
         """Render without Graphviz."""
@@ -158,8 +172,8 @@ def plot_model(
         show_layer_names: Whether boxes have names.
         collapse: Whether equal blocks in a row are drawn once, at any level.
         rankdir: Direction of the data: "TB" (downwards), "BT", "LR" or "RL".
-        dpi: Pixels per inch of a .png, at least 1; fewer if a side would have more than
-            32,767 pixels.
+        dpi: Pixels per inch of a .png, at least 1; fewer if it would have more than
+            32,767 on a side or 89 million in all.
 
     Returns:
         The figure: shows itself in Jupyter; ``.dot`` is its text, ``.save(path)``
@@ -201,6 +215,10 @@ def _pygraphviz() -> Any | None:
     with contextlib.suppress(ImportError, OSError):
         return importlib.import_module("pygraphviz")
     return None
+
+
+def _by_graphviz(text: str, kind: str) -> bytes | None:
+    return _by_dot(text, kind) or _by_pygraphviz(text, kind)
 
 
 def _by_dot(text: str, kind: str) -> bytes | None:

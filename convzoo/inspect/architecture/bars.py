@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from convzoo.inspect.architecture.page import width_of
-from convzoo.inspect.architecture.reading import channels, size_text
+from convzoo.inspect.architecture.reading import Reading, channels, size_text
+from convzoo.inspect.architecture.skips import Skips, crop_text, passed, skips
 from convzoo.inspect.architecture.steps import Path, Step
 
+COPIES = ("copy", "skip connection")  # over lower levels, and beside others
 LABEL = 12.0  # from a bar to its channels
 MANY = 70  # bars beyond which only news is written
 _HIGHEST, _BETWEEN = (118.0, 92.0), (43.0, 28.0)  # of few levels and of many
@@ -54,23 +56,35 @@ class Arrow(NamedTuple):
 
     source: int
     target: int
-    kind: str  # of the operation, or "copy"
+    kind: str  # of the operation, or one of `COPIES`
     lane: int = 0  # above the bars of its level, if some stand between its ends
+    note: str = ""  # what is written on it
 
 
-def met(whole: Path) -> tuple[Path, list[Arrow]]:
-    """Let what comes up and what is copied meet in one bar, as in the paper."""
-    into = _meetings(whole)
+def met(reading: Reading, whole: Path) -> tuple[Path, list[Arrow]]:
+    """Let what comes up and what is copied meet in one bar, as in the paper.
+
+    Inputs that nothing reads come first, among the others.
+    """
+    around = skips(whole)
+    into = _meetings(whole, around)
+    used = {end for link in whole.links for end in link} | set(whole.outputs)
     kept = [index for index in range(len(whole.steps)) if index not in into]
+    kept.sort(key=lambda index: index in used)
     place = {index: number for number, index in enumerate(kept)}
     place |= {source: place[target] for source, target in into.items()}
     arrows = []
     for source, target in whole.links:
         if into.get(source) != target:
-            merge = whole.steps[target].kind == "merge"
-            copied = merge and (target in into.values() or target - source > 1)
-            kind = "copy" if copied else whole.steps[target].kind
-            arrows.append(Arrow(place[source], place[target], kind))
+            link = place[source], place[target]
+            if (source, target) in around.over:
+                step, merge = whole.steps[source], whole.steps[target].units[-1]
+                note = crop_text(passed(reading, step.units, merge))
+                arrows.append(Arrow(*link, "copy", note=note))
+            else:
+                beside = (source, target) in around.beside
+                kind = "skip connection" if beside else whole.steps[target].kind
+                arrows.append(Arrow(*link, kind))
     steps = [whole.steps[index] for index in kept]
     for source, target in into.items():
         up, number = whole.steps[source], place[target]
@@ -80,8 +94,9 @@ def met(whole: Path) -> tuple[Path, list[Arrow]]:
     return Path(tuple(steps), links, outputs), arrows
 
 
-def _meetings(whole: Path) -> dict[int, int]:
+def _meetings(whole: Path, around: Skips) -> dict[int, int]:
     """Return which steps give all their map to nothing but the merge behind them."""
+    copied = {target for _, target in around.over}
     read = Counter(source for source, _ in whole.links)
     reads = Counter(target for _, target in whole.links)
     return {
@@ -90,7 +105,8 @@ def _meetings(whole: Path) -> dict[int, int]:
         if target == source + 1
         and read[source] == 1
         and reads[target] == 2
-        and whole.steps[target].kind == "merge"
+        and target in copied
+        and (source, target) not in around.over
         and len(whole.steps[target].units) == 1
         and whole.steps[source].kind != "merge"
         and _is_kept(whole, source, target)
@@ -125,8 +141,9 @@ def place(whole: Path, arrows: Sequence[Arrow]) -> list[Bar]:
         start = ends.get(level, -math.inf if incoming else 0.0) + gap + label
         for arrow in incoming:
             source = bars[arrow.source]
-            if arrow.kind == "copy":
-                start = max(start, source.right + gap)
+            if arrow.kind in COPIES:
+                room = width_of(arrow.note) + 14 if arrow.note else gap
+                start = max(start, source.right + max(gap, room))
             elif source.level == level:
                 start = max(start, source.right + gap + label)
             else:  # straight above or below
@@ -164,7 +181,7 @@ def _heights(whole: Path, strides: Sequence[int]) -> list[float]:
 
 
 def _parts(whole: Path, step: Step, incoming: Sequence[Arrow]) -> tuple[float, ...]:
-    copies = [arrow.source for arrow in incoming if arrow.kind == "copy"]
+    copies = [arrow.source for arrow in incoming if arrow.kind in COPIES]
     if not copies or step.shape[-1] is None:
         return (_width(channels(step.shape)),)
     copied = [channels(whole.steps[source].shape) for source in copies]

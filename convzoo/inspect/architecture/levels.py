@@ -12,8 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from convzoo.inspect import looks
+from convzoo.inspect import looks, operations
 from convzoo.inspect.architecture.bars import (
+    COPIES,
     LABEL,
     MANY,
     Arrow,
@@ -31,6 +32,7 @@ from convzoo.inspect.architecture.page import (
     shade,
 )
 from convzoo.inspect.architecture.reading import Reading, is_map, size_text
+from convzoo.inspect.architecture.skips import passed, skips
 from convzoo.inspect.architecture.steps import Path, Step, path
 from convzoo.inspect.operations import KINDS
 
@@ -42,15 +44,18 @@ _COLOURS = {  # of the arrows; of several operations of a kind the first come fi
     "pooling": ("#c0392b", "#d9822b"),
     "transposed convolution": ("#2e8b57",),
     "upsampling": ("#6aa84f",),
-    "dense": ("#a0522d",),
+    "dense": ("#a0522d", "#d2844f"),
     "copy": ("#98a4ad",),
+    "merge": ("#b59a00", "#5f5200"),
+    "model": (looks.BORDER, "#2b3a42"),
+    "other": ("#b0486a", "#00796b", "#455a9c"),
 }
 
 
 def draw(reading: Reading) -> Page:
     """Draw any network on the levels of its resolutions."""
     page = Page()
-    whole, arrows = met(path(reading, merged=False))
+    whole, arrows = met(reading, path(reading, merged=False))
     bars = place(whole, arrows)
     many = len(bars) > MANY
     for index, bar in enumerate(bars):
@@ -62,24 +67,18 @@ def draw(reading: Reading) -> Page:
     words = [_does(reading, whole, arrow) for arrow in arrows]
     if len(set(words)) > _WORDS:
         words = [arrow.kind for arrow in arrows]
-    looks = _looks(words, arrows)
+    lines = _looks(words, arrows)
     for word, arrow in zip(words, arrows, strict=True):
-        _draw_arrow(page, bars, arrow, looks[word])
+        _draw_arrow(page, bars, arrow, lines[word])
     _ends(page, whole, bars, arrows)
-    draw_legend(page, (), list(looks.values()))
+    draw_legend(page, (), list(lines.values()))
     return page
 
 
 def fits(reading: Reading) -> bool:
     """Tell a network that climbs back to maps of a size it had, and joins them."""
     whole = path(reading, merged=False)
-    strides = [step.stride for step in whole.steps]
-    read = Counter(target for _, target in whole.links)
-    return any(
-        read[target] > 1
-        and strides[target] <= strides[source] < max(strides[source : target + 1])
-        for source, target in whole.links
-    )
+    return bool(skips(whole).over)
 
 
 def _same(bar: Bar, other: Bar) -> bool:
@@ -137,10 +136,13 @@ def _around(arrows: Sequence[Arrow], bars: Sequence[Bar]) -> list[Arrow]:
 
 def _draw_arrow(page: Page, bars: Sequence[Bar], arrow: Arrow, look: Line) -> None:
     source, target = bars[arrow.source], bars[arrow.target]
+    note = (source.right + target.x) / 2 - 3, source.y - 8
     if arrow.lane:
         y = source.top - LABEL - 2
-        top = y - 6 - 4 * min(arrow.lane, 5)
-        points = arc((source.centre + 5, y), (target.centre - 5, y), top)
+        wide = arrow.kind == "copy"  # whose head is larger
+        top, aside = y - 6 - 2 * wide - 4 * min(arrow.lane, 5), 5 + 3 * wide
+        points = arc((source.centre + aside, y), (target.centre - aside, y), top)
+        note = (source.centre + target.centre) / 2, top + 8
     elif source.level == target.level:
         points = [(source.right + 1.5, source.y), (target.x - 1.5, target.y)]
     else:
@@ -152,6 +154,8 @@ def _draw_arrow(page: Page, bars: Sequence[Bar], arrow: Arrow, look: Line) -> No
         dashes=look.dashes,
         width=look.width,
     )
+    if arrow.note and source.level == target.level:
+        page.text(*note, arrow.note)
 
 
 def _ends(
@@ -160,6 +164,7 @@ def _ends(
     """Say where the data come in and go out."""
     sinking = {a.source for a in arrows if bars[a.target].level > bars[a.source].level}
     risen = {a.target for a in arrows if bars[a.target].level < bars[a.source].level}
+    used = {end for arrow in arrows for end in arrow[:2]} | set(whole.outputs)
     for index, bar in enumerate(bars):
         word = "input" if bar.step.kind == "input" else ""
         word = "output" if index in whole.outputs else word
@@ -169,6 +174,8 @@ def _ends(
             beside = index in risen - sinking  # the arrow that ends below the bar
             x, ha = (bar.centre + 4, "left") if beside else (bar.centre, "center")
             page.text(x, y, word, colour=FAINT, ha=ha)
+        if index not in used:
+            page.text(bar.centre, bar.bottom + 17, "unused", colour=FAINT)
 
 
 def _between(bars: Sequence[Bar], source: Bar, target: Bar) -> list[Point]:
@@ -224,31 +231,49 @@ def _looks(words: Sequence[str], arrows: Sequence[Arrow]) -> dict[str, Line]:
     for word, arrow in zip(words, arrows, strict=True):
         if word in found:
             continue
-        if arrow.kind == "copy" and arrow.lane:
+        if arrow.kind == "skip connection":
             found[word] = Line(word, dashes="dashed")
             continue
         palette = _COLOURS.get(arrow.kind, (looks.BORDER,))
-        colour = palette[used[arrow.kind] % len(palette)]
+        turn, place = divmod(used[arrow.kind], len(palette))
         used[arrow.kind] += 1
-        found[word] = Line(word, colour, width=3.0 if arrow.kind == "copy" else 1.3)
+        dashes = "dotted" if turn else "solid"
+        wide = 3.0 if arrow.kind == "copy" else 1.3
+        found[word] = Line(word, palette[place], dashes, wide)
     return found
 
 
 def _does(reading: Reading, whole: Path, arrow: Arrow) -> str:
     """Say in a few words what an arrow does, whatever the number of filters."""
     step = whole.steps[arrow.target]
-    if arrow.kind == "copy":
-        if arrow.lane:
-            return "skip connection"
-        if reading.units[step.units[-1]].text != "concat":
-            return f"copy and {reading.units[step.units[-1]].text}"
-        same = whole.steps[arrow.source].shape[1:-1] == step.shape[1:-1]
-        return "copy" if same else "copy and crop"
+    if arrow.kind in COPIES:
+        return _copies(reading, step, arrow)
     if step.shortcut in ("identity", "projection"):
         return "residual block"
     unit = reading.units[step.units[-1]]
+    if arrow.kind == "merge" and len(step.units) == 1:
+        return ", ".join((*_before(reading, whole, arrow), unit.text))
     words = step.lines[0] if len(step.units) == 1 else f"block of {len(step.units)}"
     words = re.sub(r"( conv| dense) \d+", r"\1", words)
     if step.kind != unit.kind:  # an up-convolution that is joined
         return words
-    return ", ".join((words, *unit.after))
+    cropped = [word for word in _before(reading, whole, arrow) if word == "crop"]
+    return ", ".join((*cropped, words, *unit.after))
+
+
+def _before(reading: Reading, whole: Path, arrow: Arrow) -> list[str]:
+    """Say how what an arrow's operation reads is shaped for it, which has no bar."""
+    source, target = whole.steps[arrow.source], whole.steps[arrow.target]
+    layers = passed(reading, source.units, target.units[-1])
+    return [operations.operation(x) for x in layers if operations.kind(x) == "reshape"]
+
+
+def _copies(reading: Reading, step: Step, arrow: Arrow) -> str:
+    """Say what becomes of a map that is led around others."""
+    merge = reading.units[step.units[-1]].text
+    if arrow.kind != "copy":
+        usual = merge in ("add", "concat")
+        return arrow.kind if usual else f"{arrow.kind}, {merge}"
+    cropped = ["crop n pixels a side"] if arrow.note else []
+    joined = [] if merge == "concat" else [merge]
+    return " and ".join(("copy", *cropped, *joined))

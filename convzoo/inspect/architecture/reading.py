@@ -28,6 +28,7 @@ class Unit(NamedTuple):
     after: tuple[str, ...]  # norm and activation that finish it
     stride: int  # input pixels per step of its map
     sources: tuple[int, ...]  # units, in the order of the arguments
+    call: str  # its name in the network
 
 
 class Block(NamedTuple):
@@ -209,6 +210,7 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
                 operations.fused(call.layer),
                 strides[name],
                 tuple(dict.fromkeys(sources)),
+                name,
             )
         )
     return units, homes

@@ -76,6 +76,8 @@ def path(reading: Reading, *, merged: bool = True) -> Path:
 
 def main_lines(reading: Reading, inside: Sequence[int]) -> tuple[str, ...]:
     """Say what a region does: its longest way, or its number of branches."""
+    if alike := _alike(reading, inside):
+        return alike
     members, length = set(inside), dict[int, int]()
     before: dict[int, int] = {}
     for index in inside:
@@ -97,6 +99,20 @@ def main_lines(reading: Reading, inside: Sequence[int]) -> tuple[str, ...]:
         few = len(beside) == 1
         lines.append(f"beside: {beside[0] if few else f'{len(beside)} operations'}")
     return tuple(lines) if len(lines) <= _LISTED else joined(lines)
+
+
+def _alike(reading: Reading, inside: Sequence[int]) -> tuple[str, ...]:
+    """Say what branches do that all do the same, and how they are joined."""
+    *others, end = inside
+    ways = [
+        chain(source, others, lambda index: reading.units[index].sources)
+        for source in reading.units[end].sources
+    ]
+    lines = {tuple(_texts(reading, way)) for way in ways}
+    once = sorted(index for way in ways for index in way) == sorted(others)
+    if len(ways) < 2 or len(lines) > 1 or not once or () in lines:
+        return ()
+    return (f"{len(ways)} branches:", *joined(lines.pop()), reading.units[end].text)
 
 
 def _texts(reading: Reading, inside: Iterable[int]) -> list[str]:

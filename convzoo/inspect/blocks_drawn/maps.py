@@ -67,8 +67,10 @@ def weight_map(dpi: int) -> Figure:
     bar = paper.axes(638, 26, 12, 300)
     # Neighbours are never twelve numbers apart, so that each differs in colour.
     number = np.where(cells > 0, cells % len(_COLOURS), -1)
-    left.imshow(number, ListedColormap([_AROUND, *_COLOURS]), vmin=-1)
-    image = right.imshow(weights, "turbo", vmin=0)
+    # A vector file holds the pixels themselves, none between them.
+    look: dict[str, Any] = {"interpolation": "none"}
+    left.imshow(number, ListedColormap([_AROUND, *_COLOURS]), vmin=-1, **look)
+    image = right.imshow(weights, "turbo", vmin=0, **look)
     paper.figure.colorbar(image, bar).ax.tick_params(labelsize=LABEL_SIZE)
     middle, above = len(cells) / 2, -0.04 * len(cells)
     _say(left, (middle, above), "cells", BORDER)
