@@ -289,13 +289,13 @@ def test_shapes_can_be_left_out():
     assert "28 x 28 x 128" not in plot_block("conv_block", show_shapes=False).dot
 
 
-def test_identity_is_solid_and_projection_dashed():
-    assert diagram("identity_block").dot.count("dashed") == 0
+def test_identity_is_solid_and_projection_dotted():
+    assert diagram("identity_block").dot.count("style=dotted") == 0
     assert diagram("identity_block").dot.count("label=identity") == 2
     for name in ("conv_block", "shortcut_options"):
-        assert diagram(name).dot.count("dashed") == 4, name
+        assert diagram(name).dot.count("style=dotted") == 4, name
         assert "identity" not in diagram(name).dot
-    assert diagram("separable").dot.count("dashed") == 2
+    assert diagram("separable").dot.count("style=dotted") == 2
     assert diagram("separable").dot.count("label=identity") == 1
 
 
@@ -325,7 +325,7 @@ def test_blocks_in_a_row_have_a_shortcut_each():
         return identity_block(x, 4, name=f"{name}2")
 
     figure = plot_block(two, input_shape=(8, 8, 4))
-    assert figure.dot.count("dashed") == 2
+    assert figure.dot.count("style=dotted") == 2
     assert figure.dot.count("label=identity") == 1
 
 
@@ -357,7 +357,7 @@ def test_a_projection_around_a_branch_that_forks():
         return layers.Add(name=f"{name}_add")([projected, y])
 
     figure = plot_block(residual, input_shape=(8, 8, 4))
-    assert figure.dot.count("dashed") == 2
+    assert figure.dot.count("style=dotted") == 2
     assert sum(edge.skip for edge in figure.graph.edges) == 2
 
 

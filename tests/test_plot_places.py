@@ -10,10 +10,12 @@ from xml.etree import ElementTree
 import pytest
 from foreign_nets import small
 
+from convzoo.inspect.block import plot_block
 from convzoo.inspect.plot import plot_model
 
 HINT = "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]'"
 START = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph small {"}
+SVG = "{http://www.w3.org/2000/svg}"
 TESTS = str(Path(__file__).parent)
 DRAW = """
 import sys
@@ -91,10 +93,32 @@ def test_text_of_a_page_can_be_searched(svg_of):
     assert svg.startswith("<svg")
     texts = [
         "".join(part.itertext()).strip()
-        for part in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+        for part in ElementTree.fromstring(svg).iter(f"{SVG}text")
     ]
     assert {"3x3 conv 8, BN, ReLU", "16 x 16 x 8", "input"} <= set(texts)
     assert any(text.startswith("conv2_block1..3") for text in texts)
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: plot_model(small()), lambda: plot_block("identity_block")]
+)
+def test_lines_of_a_box_stand_in_its_middle_in_any_font(draw, monkeypatch):
+    pytest.importorskip("pygraphviz")
+    monkeypatch.setenv("PATH", "")
+    figure = draw()
+    (page,) = ElementTree.fromstring(figure.render("svg"))
+    boxes = [part for part in page if part.find(f"{SVG}path") is not None]
+    boxes = [part for part in boxes if part.get("class") == "node"]
+    assert len(boxes) == len(figure.graph.nodes)
+    for part in (*boxes, *([page] if "caption" in vars(figure) else [])):
+        outline = next(s for s in part if s.get("d") or s.get("points"))
+        across = re.findall(r"([\d.-]+),", outline.get("d", outline.get("points")))
+        middle = (min(map(float, across)) + max(map(float, across))) / 2
+        lines = part.findall(f"{SVG}text")
+        assert lines
+        assert {line.get("text-anchor") for line in lines} == {"middle"}
+        for line in lines:
+            assert float(line.get("x")) == pytest.approx(middle, abs=0.01)
 
 
 @pytest.mark.slow

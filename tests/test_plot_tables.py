@@ -36,17 +36,52 @@ def test_c3_is_table_i():
     assert axes.yaxis_inverted()
 
 
+# Simonyan and Zisserman, Table 1: columns A, A-LRN, B, C, D and E between the pools.
+TABLE_1 = """
+conv3-64  conv3-64  conv3-64  conv3-64  conv3-64  conv3-64
+-         LRN       conv3-64  conv3-64  conv3-64  conv3-64
+maxpool
+conv3-128 conv3-128 conv3-128 conv3-128 conv3-128 conv3-128
+-         -         conv3-128 conv3-128 conv3-128 conv3-128
+maxpool
+conv3-256 conv3-256 conv3-256 conv3-256 conv3-256 conv3-256
+conv3-256 conv3-256 conv3-256 conv3-256 conv3-256 conv3-256
+-         -         -         conv1-256 conv3-256 conv3-256
+-         -         -         -         -         conv3-256
+maxpool
+conv3-512 conv3-512 conv3-512 conv3-512 conv3-512 conv3-512
+conv3-512 conv3-512 conv3-512 conv3-512 conv3-512 conv3-512
+-         -         -         conv1-512 conv3-512 conv3-512
+-         -         -         -         -         conv3-512
+maxpool
+conv3-512 conv3-512 conv3-512 conv3-512 conv3-512 conv3-512
+conv3-512 conv3-512 conv3-512 conv3-512 conv3-512 conv3-512
+-         -         -         conv1-512 conv3-512 conv3-512
+-         -         -         -         -         conv3-512
+maxpool
+FC-4096
+FC-4096
+FC-1000
+soft-max
+"""
+
+
 def test_vgg_is_table_1():
-    texts = [text for text in texts_of(plot_block("vgg").figure) if text]
-    pools = ["112 x 112 x 64", "56 x 56 x 128", "28 x 28 x 256", "14 x 14 x 512"]
-    expected = ["D", "E", "16 weight layers", "19 weight layers"]
-    expected += ["input (RGB image)", "224 x 224 x 3"]
-    widths, counts = (64, 128, 256, 512, 512), ((2, 2), (2, 2), (3, 4), (3, 4), (3, 4))
-    for width, (d, e), shape in zip(
-        widths, counts, [*pools, "7 x 7 x 512"], strict=True
-    ):
-        expected += [f"conv3-{width}"] * (d + e) + ["maxpool", shape]
-    assert texts == [*expected, "FC-4096", "FC-4096", "FC-1000", "soft-max"]
+    (axes,) = plot_block("vgg").figure.axes
+    rows = {}
+    for text in axes.texts:
+        rows.setdefault(round(text.get_position()[1]), []).append(text.get_text())
+    shapes = [row.pop() for row in rows.values()]
+    names, deep, image, *layers = rows.values()
+    assert names == ["A", "A-LRN", "B", "C", "D: vgg16", "E: vgg19"]
+    assert deep == [f"{count} weight layers" for count in (11, 11, 13, 16, 16, 19)]
+    assert image == ["input (RGB image)"]
+    table = [line.split() for line in TABLE_1.strip().splitlines()]
+    assert [[text or "-" for text in row] for row in layers] == table
+    assert [shape for shape in shapes if shape] == [
+        *("224 x 224 x 3", "112 x 112 x 64", "56 x 56 x 128"),
+        *("28 x 28 x 256", "14 x 14 x 512", "7 x 7 x 512"),
+    ]
 
 
 def test_overlap_tile_is_the_networks():

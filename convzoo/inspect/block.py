@@ -37,7 +37,7 @@ def plot_block(
     sizes. A box holds one convolution with its batch norm and activation, branches
     stand side by side, and the data go the way they do in the paper's figure: upwards
     in those of Szegedy et al., downwards in the others. A shortcut is solid where it is
-    the identity and dashed where it changes the shape. What is no graph is a picture:
+    the identity and dotted where it changes the shape. What is no graph is a picture:
     LeNet's table of links ``"c3"``, VGG's columns ``"vgg"``, U-Net's
     ``"overlap_tile"`` and ``"weight_map"``.
 

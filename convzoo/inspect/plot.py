@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
 import logging
 import math
 import os
 import re
-import shutil
 import zlib
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import graphviz
 import keras
 
 from convzoo.arguments import one_of, whole_number
-from convzoo.inspect import matplotlib_graph
+from convzoo.inspect import matplotlib_graph, rendering
 from convzoo.inspect.dot import dot_text
 from convzoo.inspect.formats import SUFFIXES, drawing_file, write
 from convzoo.inspect.graph import LEVELS, Graph, model_graph
@@ -63,7 +59,7 @@ class Figure:
 
         Once matplotlib has drawn the figure it is told, whatever is installed.
         """
-        finer = not self._plain and (_has_dot() or _pygraphviz())
+        finer = not self._plain and rendering.installed()
         return None if finer else _HINT
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -90,7 +86,7 @@ class Figure:
             return self.dot.encode()
         # Only of raster images: Graphviz scales an SVG by it twice.
         text = self._dot(self._resolution() if kind == "png" else None)
-        content = _by_graphviz(text, kind)
+        content = rendering.render(text, kind)
         if content:
             return content
         self._plain.add(kind)
@@ -101,7 +97,7 @@ class Figure:
         """Return the pixels per inch, fewer where a png would fill the memory."""
         if self.dpi <= _PAGE:
             return self.dpi
-        svg = _by_graphviz(self._dot(None), "svg") or b""
+        svg = rendering.render(self._dot(None), "svg") or b""
         size = re.search(rb'<svg width="(\d+)pt" height="(\d+)pt"', svg)
         if not size:
             return self.dpi
@@ -204,35 +200,3 @@ def plot_model(
 def _tell_hint() -> None:
     """Say on the standard error, unless logging is set up otherwise, and only once."""
     logging.getLogger("convzoo").warning(_HINT)
-
-
-def _has_dot() -> bool:
-    return shutil.which("dot") is not None
-
-
-def _pygraphviz() -> Any | None:
-    # Some of its builds look for a Graphviz that is not there.
-    with contextlib.suppress(ImportError, OSError):
-        return importlib.import_module("pygraphviz")
-    return None
-
-
-def _by_graphviz(text: str, kind: str) -> bytes | None:
-    return _by_dot(text, kind) or _by_pygraphviz(text, kind)
-
-
-def _by_dot(text: str, kind: str) -> bytes | None:
-    """Render by the command; an installation may lack what draws this kind of file."""
-    missing = (graphviz.ExecutableNotFound, OSError)  # or of another architecture
-    with contextlib.suppress(graphviz.CalledProcessError, *missing):
-        return bytes(graphviz.Source(text).pipe(format=kind, quiet=True))
-    return None
-
-
-def _by_pygraphviz(text: str, kind: str) -> bytes | None:
-    pygraphviz = _pygraphviz()
-    if pygraphviz:
-        # Before version 2 it needs the command and raises ValueError without.
-        with contextlib.suppress(OSError, ValueError):
-            return bytes(pygraphviz.AGraph(string=text).draw(format=kind, prog="dot"))
-    return None

@@ -16,7 +16,7 @@ BLOCKS = {
     "c3": "C3 of LeNet-5: LeCun et al. 1998, doi:10.1109/5.726791, Table I; "
     "a dot where a map of C3 reads a map of S2",
     "vgg": "VGG configurations: Simonyan and Zisserman 2014, arXiv:1409.1556, Table 1; "
-    "the columns that the zoo builds, D is VGG16 and E is VGG19",
+    "the zoo builds D and E, which are read from its networks",
     "naive_inception": f"Naive inception module: {_SZEGEDY_2014}, Figure 2(a); "
     "with the filters of module 3a",
     "inception": f"Inception module: {_SZEGEDY_2014}, Figure 2(b); "

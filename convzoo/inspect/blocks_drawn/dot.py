@@ -43,7 +43,7 @@ def edge_text(graph: Graph, edge: Edge, show_shapes: bool) -> str:
     return shape_text(edge.shape) if edge.label and show_shapes else ""
 
 
-def is_dashed(graph: Graph, edge: Edge) -> bool:
+def is_dotted(graph: Graph, edge: Edge) -> bool:
     """Say whether an edge belongs to a shortcut that changes the shape."""
     return edge.skip and not is_identity(graph, edge)
 
@@ -166,8 +166,8 @@ def _edge(
     graph: Graph, edge: Edge, show_shapes: bool, straight: bool
 ) -> dict[str, str]:
     style = {"color": looks.SKIP} if edge.skip else {}
-    if is_dashed(graph, edge):
-        style["style"] = "dashed"
+    if is_dotted(graph, edge):
+        style |= {"style": "dotted", "penwidth": "1.6"}
     if edge.skip or straight:
         style["weight"] = "0" if edge.skip else "100"
     elif graph.nodes[edge.target].kind != "merge":

@@ -16,7 +16,7 @@ from convzoo.inspect.blocks_drawn.dot import (
     CAPTION_SIZE,
     caption_lines,
     edge_text,
-    is_dashed,
+    is_dotted,
 )
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Layout, Link, Point, layout
@@ -37,7 +37,7 @@ class _Panel(NamedTuple):
     nodes: list[Node]
     edges: list[Edge]  # by the panel's own places
     texts: list[str]  # beside the edges
-    dashed: list[bool]
+    dotted: list[bool]
     items: list[Item]  # the boxes
     layout: Layout
 
@@ -73,14 +73,14 @@ def _panels(graph: Graph, *, show_shapes: bool) -> list[_Panel]:
         nodes = [graph.nodes[index] for index in places]
         own = [edge for edge in graph.edges if edge.source in places]
         texts = [edge_text(graph, edge, show_shapes) for edge in own]
-        dashed = [is_dashed(graph, edge) for edge in own]
+        dotted = [is_dotted(graph, edge) for edge in own]
         edges = [
             edge._replace(source=places[edge.source], target=places[edge.target])
             for edge in own
         ]
         items = [_item(node) for node in nodes]
         found = _layout(items, edges, [width_of(t, looks.LABEL_SIZE) for t in texts])
-        panels.append(_Panel(title, nodes, edges, texts, dashed, items, found))
+        panels.append(_Panel(title, nodes, edges, texts, dotted, items, found))
     return panels
 
 
@@ -149,11 +149,11 @@ def _draw_panel(axes: Axes, panel: _Panel, corner: Point, *, upwards: bool) -> N
             found.depth - point[1] if upwards else point[1]
         )
 
-    for edge, route, text, dashed in zip(
-        panel.edges, found.routes, panel.texts, panel.dashed, strict=True
+    for edge, route, text, dotted in zip(
+        panel.edges, found.routes, panel.texts, panel.dotted, strict=True
     ):
         points = [turn(point) for point in _points(panel, edge, route, bool(text))]
-        _draw_edge(axes, edge, points, dashed=dashed)
+        _draw_edge(axes, edge, points, dotted=dotted)
         if text:
             # Where ways join, they come close to each other at the end.
             joins = panel.nodes[edge.target].kind == "merge" and not edge.skip
@@ -191,7 +191,7 @@ def _points(
 
 
 def _draw_edge(
-    axes: Axes, edge: Edge, points: Sequence[Point], *, dashed: bool
+    axes: Axes, edge: Edge, points: Sequence[Point], *, dotted: bool
 ) -> None:
     vertices, codes = [points[0]], [Path.MOVETO]
     for (x1, y1), (x2, y2) in pairwise(points):
@@ -206,7 +206,7 @@ def _draw_edge(
             shrinkA=0,
             shrinkB=0,
             linewidth=0.9,
-            linestyle=(0, (5, 4)) if dashed else "-",
+            linestyle=(0, (1.5, 2.5)) if dotted else "-",
             color=looks.SKIP if edge.skip else looks.BORDER,
             zorder=1,
         )

@@ -62,8 +62,24 @@ def _c3(dpi: int) -> Figure:
     return paper.figure
 
 
+# What the table writes for a convolution.
+_64, _128, _256, _512 = (f"conv3-{filters}" for filters in (64, 128, 256, 512))
+# fmt: off
+_OTHERS = {  # columns that the zoo does not build, stage by stage
+    "A":     ((_64,),       (_128,),      (_256, _256),
+              (_512, _512), (_512, _512)),
+    "A-LRN": ((_64, "LRN"), (_128,),      (_256, _256),
+              (_512, _512), (_512, _512)),
+    "B":     ((_64, _64),   (_128, _128), (_256, _256),
+              (_512, _512), (_512, _512)),
+    "C":     ((_64, _64),   (_128, _128), (_256, _256, "conv1-256"),
+              (_512, _512, "conv1-512"),  (_512, _512, "conv1-512")),
+}
+# fmt: on
+
+
 class _Row(NamedTuple):
-    """A row of VGG's table: one cell for both columns, or one for each."""
+    """A row of VGG's table: one cell for all columns, or one for each."""
 
     cells: tuple[str, ...]
     kind: str = ""  # of the layers, a key of `KINDS`
@@ -71,24 +87,22 @@ class _Row(NamedTuple):
 
 
 def _vgg(dpi: int) -> Figure:
-    """Table 1 of Simonyan and Zisserman, columns D and E."""
-    models = {"D": vgg16(), "E": vgg19()}
-    deep = [sum(bool(layer.weights) for layer in m.layers) for m in models.values()]
-    rows = [
-        _Row(tuple(models)),
-        _Row(tuple(f"{layers} weight layers" for layers in deep)),
-        *_rows(list(models.values())),
-    ]
-    width, height = 2 * _CELL[0] + 120, len(rows) * _CELL[1]
-    paper = page("vgg", 440, height + 16, dpi)
-    axes = paper.axes((440 - 2 * _CELL[0]) / 2, 4, width, height)
+    """Table 1 of Simonyan and Zisserman; D and E are read from the networks."""
+    built = {"D: vgg16": vgg16(), "E: vgg19": vgg19()}
+    rows = _rows(list(built.values()))
+    names = (*_OTHERS, *built)
+    across = len(names) * _CELL[0]
+    paper = page("vgg", across + 116, (len(rows) + 1) * _CELL[1] + 16, dpi)
+    width, height = across + 100, (len(rows) + 1) * _CELL[1]
+    axes = paper.axes(16, 4, width, height)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    for number, row in enumerate(rows):
-        wide = 2 * _CELL[0] / len(row.cells)
+    for number, row in enumerate((_Row(names), *rows)):
+        wide = across / len(row.cells)
         for column, text in enumerate(row.cells):
             spot = (column * wide, number * _CELL[1])
-            face = KINDS[row.kind] if row.kind and text else "white"
+            what = "normalization" if text == "LRN" else row.kind
+            face = KINDS[what] if what and text else "white"
             _cell(axes, spot, wide, face, text, bold=number == 0)
         y = (number + 0.5) * _CELL[1]
         look: dict[str, Any] = {
@@ -96,25 +110,31 @@ def _vgg(dpi: int) -> Figure:
             "color": LABEL,
             "va": "center_baseline",
         }
-        axes.text(2 * _CELL[0] + 8, y, row.shape, **look)
+        axes.text(across + 8, y, row.shape, **look)
     return paper.figure
 
 
-def _rows(models: Sequence[keras.Model]) -> list[_Row]:
+def _rows(built: Sequence[keras.Model]) -> list[_Row]:
     """Return the layers stage by stage; only convolutions differ between columns."""
-    rows: list[_Row] = []
-    columns = [
-        [list(layers) for _, layers in groupby(model.layers, _stage)]
-        for model in models
+    networks = [
+        [list(layers) for _, layers in groupby(model.layers, _stage)] for model in built
     ]
-    for stages in zip(*columns, strict=True):
+    rows: list[_Row] = []
+    deep = [
+        3 + sum(t != "LRN" for s in column for t in s) for column in _OTHERS.values()
+    ]
+    deep += [sum(bool(layer.weights) for layer in model.layers) for model in built]
+    rows.append(_Row(tuple(f"{layers} weight layers" for layers in deep)))
+    for stage, layers in enumerate(networks[0]):
         convolutions = [
-            [_entry(layer) for layer in stage if kind(layer) == "convolution"]
-            for stage in stages
+            [_entry(layer) for layer in network[stage] if kind(layer) == "convolution"]
+            for network in networks
         ]
-        cells = zip_longest(*convolutions, fillvalue="")
-        rows += [_Row(texts, "convolution") for texts in cells]
-        for layer in stages[0]:
+        if any(convolutions):  # the first stage is the input
+            others = [column[stage - 1] for column in _OTHERS.values()]
+            cells = zip_longest(*others, *convolutions, fillvalue="")
+            rows += [_Row(texts, "convolution") for texts in cells]
+        for layer in layers:
             if (what := kind(layer)) in ("input", "pooling"):
                 rows.append(
                     _Row((_entry(layer),), what, shape_text(layer.output.shape))
