@@ -346,7 +346,8 @@ def test_the_columns_of_vgg_are_its_table(figure):
     sizes = [f"{side} x {side}" for side in (224, 112, 56, 28, 14, 7)]
     assert [text for text in written if text in sizes] == sizes
     table = ["3x3 conv 64  x2", "3x3 conv 128  x2", "3x3 conv 256  x3"]
-    table += ["3x3 conv 512  x3", "3x3 conv 512  x3", "dense 4096  x2", "dense 1000"]
+    table += ["3x3 conv 512  x3", "3x3 conv 512  x3"]
+    table += ["dense 4096, ReLU  x2", "dense 1000, softmax"]
     assert [text for text in written if text in table] == table
 
 

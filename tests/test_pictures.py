@@ -144,6 +144,23 @@ def test_filters_refused():
         plot_filters(keras.Model())
 
 
+def test_only_2d_convolutions_have_filters():
+    attention = keras.Sequential(
+        [keras.Input((3, 4)), layers.EinsumDense("abc,cdef->abdef", (3, 2, 5, 6))]
+    )
+    series = keras.Sequential([keras.Input((9, 3)), layers.Conv1D(4, 3)])
+    for model in (attention, series):
+        with pytest.raises(ValueError, match=r"the 2D convolutions of .* are none"):
+            plot_filters(model)
+
+
+def test_filters_that_are_not_finite_have_no_scale():
+    model = one_layer(layers.Conv2D(2, 1, name="conv1"), 3)
+    model.set_weights([np.full((1, 1, 3, 2), np.nan), np.zeros(2)])
+    with pytest.raises(ValueError, match=r"layer=.conv1. has kernels .* not finite"):
+        plot_filters(model)
+
+
 def test_filters_inside_a_model():
     inner, image = tiny(), keras.Input((8, 8, 3), name="photo")
     outer = keras.Model(image, inner(image), name="outer")
@@ -182,6 +199,36 @@ def test_history_of_a_training():
             validation.get_ydata(), history.history[f"val_{name}"]
         )
         assert training.get_color() != validation.get_color()
+
+
+def test_history_begins_where_training_went_on():
+    model = one_layer(layers.Flatten(name="flat"), 1)
+    model.add(layers.Dense(1, name="head"))
+    model.compile("sgd", "mse")
+    images, targets = np.ones((4, 8, 8, 1)), np.ones((4, 1))
+    history = model.fit(images, targets, initial_epoch=4, epochs=6, verbose=0)
+    (axes,) = plot_history(history).figure.axes
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [5, 6])
+    assert axes.get_xlim() == (4.5, 6.5)
+    (axes,) = plot_history({"loss": [1.0]}).figure.axes
+    assert [tick for tick in axes.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
+
+def test_many_metrics_stand_in_rows():
+    names = ("loss", "val_loss", *"abcdef")
+    figure = plot_history({name: [1.0, 2.0] for name in names}).figure
+    assert [axes.get_title() for axes in figure.axes] == ["loss", *"abcdef"]
+    assert tuple(figure.get_size_inches()) == pytest.approx((13.5, 9.6))
+    figure.draw_without_rendering()
+    tops = [round(axes.get_position().y1, 3) for axes in figure.axes]
+    assert tops == [tops[0]] * 3 + [tops[3]] * 3 + [tops[6]]
+    assert tops[0] > tops[3] > tops[6]
+
+
+def test_names_of_metrics_are_no_formulas():
+    picture = plot_history({r"$\bad$": [1, 2]})
+    assert picture.render("svg")
+    assert picture.figure.axes[0].get_title() == r"$\bad$"
 
 
 @pytest.mark.parametrize(
@@ -238,9 +285,18 @@ def test_confusion_shortens_long_names(classes):
     assert axes.bbox.width > 200
 
 
-def test_confusion_of_many_classes_has_no_numbers():
+def test_a_matrix_of_tuples_is_a_matrix():
+    rows = ((50, 3), (2, 45))
+    np.testing.assert_array_equal(
+        drawn(plot_confusion(rows)), drawn(plot_confusion(np.array(rows)))
+    )
+
+
+def test_confusion_of_many_classes_has_a_bar_for_numbers():
     picture = plot_confusion(np.eye(130, dtype=int))
-    axes = picture.figure.axes[0]
+    axes, bar = picture.figure.axes
+    assert bar.get_ylabel() == "share of the true class"
+    assert len(plot_confusion(np.eye(20, dtype=int)).figure.axes) == 1
     assert not axes.texts
     assert [int(t.get_text()) for t in axes.get_xticklabels()] == [*range(0, 130, 3)]
     empty = plot_confusion(([0], [0]), ["a", "b"])  # a class without images

@@ -8,11 +8,13 @@ import io
 import itertools
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,16 +23,22 @@ from matplotlib.path import Path
 from PIL import Image
 from tidy import assert_tidy
 
+import convzoo
 import convzoo.inspect.picture
 from convzoo import blocks
 from convzoo.blocks.encoder import expand
 from convzoo.blocks.residual import conv_block, identity_block
+from convzoo.calls import network
+from convzoo.deferred import without_weights
 from convzoo.inspect import plot
 from convzoo.inspect.block import BLOCKS, block_names, plot_block
 from convzoo.inspect.blocks_drawn import panels_drawn
 from convzoo.inspect.blocks_drawn.captions import TABLES
 from convzoo.inspect.blocks_drawn.reading import is_identity
+from convzoo.inspect.operations import shape_text
 from convzoo.models.googlenet import SIDE_HEADS
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 DIAGRAMS = [name for name in BLOCKS if name not in TABLES]
 
@@ -102,7 +110,7 @@ MODULES = {
         "3x3 max pool > 1x1 conv 32, ReLU",
     ))},
     "inception_a": {
-        "as released: module 5c": ("35 x 35 x 288", "35 x 35 x 288",
+        "as released: module 5d": ("35 x 35 x 288", "35 x 35 x 288",
                                    [way.format("5x5") for way in MODULE_A]),
         "as in Figure 5, filters as released": (
             "35 x 35 x 288", "35 x 35 x 288", [way.format("3x3") for way in MODULE_A]
@@ -230,8 +238,8 @@ OTHERS = {
             "3x3 conv 64, ReLU > 3x3 conv 64, ReLU > to head, 388 x 388 x 64",
         ]
         for title, up in (
-            ("as released", "2x2 transposed conv 64, up 2"),
-            ("as in the text", "upsample x2 > 2x2 conv 64"),
+            ("transposed", "2x2 transposed conv 64, up 2"),
+            ("upsampled, as in the text", "upsample x2 > 2x2 conv 64"),
         )
     },
     "classifier_head": {"": [
@@ -253,6 +261,24 @@ def test_branches_are_the_papers(name):
 @pytest.mark.parametrize("name", OTHERS)
 def test_boxes_are_the_papers(name):
     assert ways(diagram(name)) == OTHERS[name]
+
+
+@pytest.mark.parametrize("build", ["googlenet", "inception_v3"])
+def test_modules_are_named_as_what_reads_and_gives_such_maps(build):
+    named = []
+    for name, panels in MODULES.items():
+        for title, (read, given, _) in panels.items():
+            module = re.search(r"module (\d\w)", f"{title} {BLOCKS[name]}")
+            if module and (BLOCKS[name].count("1512.00567") == (build != "googlenet")):
+                named.append((module[1], read, given))
+    with without_weights():
+        net = network(getattr(convzoo, build)())
+    prefix = {"googlenet": "inception_", "inception_v3": "mixed_"}[build]
+    for module, read, given in named:
+        calls = [c for c in net.calls if c.startswith(f"{prefix}{module}_")]
+        assert shape_text(net.inputs_of(calls[0])[0]) == read, module
+        assert module == "3a" or shape_text(net.output_of(calls[-1])) == given, module
+    assert len(named) == (2 if build == "googlenet" else 5)
 
 
 def test_every_name_is_checked_against_its_paper():
@@ -464,6 +490,37 @@ def test_own_block_of_two_tensors():
     ]
 
 
+def test_shapes_may_be_numbers_of_numpy():
+    figure = plot_block(add_all, input_shape=2 * [tuple(np.array([8, 8, 4]))])
+    assert figure.dot == plot_block(add_all, input_shape=2 * [(8, 8, 4)]).dot
+
+
+def add_all(*xs, name):
+    return layers.Add(name=name)(list(xs))
+
+
+def places(figure):
+    """Return by its first line where each box stands from left to right."""
+    found = {}
+    for part in ElementTree.fromstring(figure.render("svg")).iter(f"{SVG}g"):
+        if part.get("class") == "node" and part.find(f"{SVG}text") is not None:
+            text = part.find(f"{SVG}text")
+            found.setdefault(text.text, []).append(float(text.get("x")))
+    return found
+
+
+def test_inputs_stand_in_the_order_of_the_arguments(monkeypatch):
+    pytest.importorskip("pygraphviz")
+    monkeypatch.setenv("PATH", "")
+    found = places(plot_block(add_all, input_shape=4 * [(8, 8, 4)]))
+    assert [*found["xs1"], *found["xs2"], *found["xs3"], *found["xs4"]] == sorted(
+        x for name, xs in found.items() if name.startswith("xs") for x in xs
+    )
+    found = places(plot_block("expand"))
+    for skip, up in zip(found["down1"], found["up2"], strict=True):
+        assert skip < up
+
+
 def test_own_block_with_bound_arguments():
     bound = functools.partial(identity_block, width=4)
     assert plot_block(bound, input_shape=(8, 8, 16)).graph.name == "identity_block"
@@ -662,6 +719,11 @@ def forgetful(x, *, name):
     del x, name
 
 
+def stray(x, *, name):
+    del x
+    return keras.Input((4,), name=name)
+
+
 # fmt: off
 MISUSE = [
     ({"block": 3}, TypeError, "block must be a name or a block function, found int;"),
@@ -679,6 +741,8 @@ MISUSE = [
     ({"block": nothing, "input_shape": "ab"}, ValueError, "input_shape='ab' must be"),
     ({"block": nothing, "input_shape": (8, -8, 4)}, ValueError, "must be the shape"),
     ({"block": nothing, "input_shape": (8, True, 4)}, ValueError, "must be the shape"),
+    ({"block": stray, "input_shape": (4,)}, TypeError,
+     "block stray must return a tensor made from what it is called on: .*connected"),
     ({"block": layers.ReLU(), "input_shape": (4,)}, TypeError,
      "block ReLU cannot be called with 1 tensor and name=: it is no function; give a"),
     ({"block": layers.Dense, "input_shape": (4,), "units": 3}, TypeError,

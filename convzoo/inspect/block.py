@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from convzoo.arguments import one_of, require, whole_number
+from convzoo.arguments import as_int, one_of, require, whole_number
 from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
 from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 
@@ -127,12 +127,12 @@ def _shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
         "without the batch axis, such as (56, 56, 64), or a list of such shapes; None "
         "stands for any number.",
     )
-    return [tuple(shape) for shape in shapes]
+    return [tuple(map(as_int, shape)) for shape in shapes]
 
 
 def _is_shape(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and bool(value)
-        and all(side is None or (type(side) is int and side > 0) for side in value)
+        and all(side is None or (as_int(side) or 0) > 0 for side in value)
     )

@@ -24,7 +24,7 @@ _GAP = (0.79, 0.87, 0.97)  # between filters: a tint that no grey one has
 
 
 def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
-    """Draw the kernels of a convolution, each on a scale of its own around zero.
+    """Draw the kernels of a 2D convolution, each on its own scale around zero.
 
     Kernels that read RGB are drawn in colour, grey being zero; those that read one map
     in grey, white being positive. Of others a table is drawn: a row for each filter, a
@@ -32,14 +32,14 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
 
     Args:
         model: Any functional model.
-        layer: Name of a convolution; None for the first.
+        layer: Name of a 2D convolution; None for the first.
 
     Returns:
         A picture that shows itself in Jupyter; ``.save(path)`` writes it.
 
     Raises:
         TypeError: If ``model`` has no graph of layers.
-        ValueError: If the layer is not known or has no kernels.
+        ValueError: If the layer is not known, has no kernels, or they are not finite.
 
     Example:
         >>> plot_filters(lenet(), "c1").save("filters.png")  # doctest: +SKIP
@@ -50,7 +50,7 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
         known_layer(layer, model, net)
     if not kernels or layer not in {None, *kernels}:
         raise ValueError(
-            f"layer={layer!r} has no kernels to draw; the convolutions of model "
+            f"layer={layer!r} has no kernels to draw; the 2D convolutions of model "
             f"{model.name!r} {_where(net, list(kernels))}."
         )
     name = layer or next(iter(kernels))
@@ -60,7 +60,13 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
         f"Model {model.name!r} was built without weights, so there are no filters.",
     )
     what = net.calls[name].layer
-    tiles, shown = _tiles(_in_order(what, keras.ops.convert_to_numpy(variable)))
+    values = _in_order(what, keras.ops.convert_to_numpy(variable))
+    require(
+        bool(np.isfinite(values.astype(np.float32)).all()),
+        f"layer={name!r} has kernels that are not finite: there is no scale to draw "
+        "them on.",
+    )
+    tiles, shown = _tiles(values)
     with style():
         height, width = tiles.shape[:2]
         inches = 6 / max(height, width)
@@ -109,9 +115,9 @@ def _paths(net: calls.Network) -> Iterator[str]:
 
 
 def _kernel(layer: Any) -> Any:
-    """Return the variable that holds a convolution's kernels, if it is one."""
+    """Return the variable that holds a 2D convolution's kernels, if it is one."""
     name = "depthwise_kernel" if hasattr(layer, "depthwise_kernel") else "kernel"
-    kernel = getattr(layer, name, None)
+    kernel = getattr(layer, name, None) if "conv" in kind(layer) else None
     return kernel if len(getattr(kernel, "shape", ())) == 4 else None
 
 

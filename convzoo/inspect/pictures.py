@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import reprlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Real
 from typing import Any
 
@@ -28,6 +28,7 @@ __all__ = ["overlay", "plot_confusion", "plot_filters", "plot_history"]
 _TRAINING, _VALIDATION = "#2f6db5", looks.SKIP
 _HEAT = "turbo"
 _SHARES = "Blues"
+_BESIDE = 3  # curves in a row
 _NUMBERED = 20  # classes up to which a confusion matrix shows its numbers
 _MOST_CLASSES = 5000  # counted: a picture has no more pixels, and the counts 200 MB
 _LETTERS = 32  # of a name
@@ -88,7 +89,8 @@ def plot_history(history: Any) -> Picture:
 
     Args:
         history: What ``model.fit`` returned, or its ``.history``: lists of one value
-            per epoch by name; those of the validation start with "val_".
+            per epoch by name, NaN where nothing was measured; those of the validation
+            start with "val_".
 
     Returns:
         A picture that shows itself in Jupyter; ``.save(path)`` writes it.
@@ -102,11 +104,16 @@ def plot_history(history: Any) -> Picture:
     """
     curves = _curves(getattr(history, "history", history))
     names = list(dict.fromkeys(name.removeprefix("val_") for name in curves))
+    count = len(next(iter(curves.values())))
+    started = getattr(history, "epoch", ())  # from 0, or where training went on
+    epochs = [e + 1 for e in (started if len(started) == count else range(count))]
+    columns = min(len(names), _BESIDE)
+    rows = math.ceil(len(names) / columns)
     with style():
-        figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
+        figure = Figure(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
         for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(1, len(names), place)
-            _draw_curves(axes, name, curves)
+            axes = figure.add_subplot(rows, columns, place)
+            _draw_curves(axes, name, epochs, curves)
     return Picture(figure)
 
 
@@ -114,11 +121,13 @@ def plot_confusion(matrix: Any, names: Iterable[Any] | None = None) -> Picture:
     """Draw which classes a classifier confuses.
 
     A cell's colour is its share of the row, that is of the images of one class, so that
-    rare classes show too; up to twenty classes it also says how many images it holds.
+    rare classes show too; up to twenty classes it also says how many images it holds,
+    beyond them a bar says what the colours mean.
 
     Args:
         matrix: Images by true class (row) and predicted class (column), or the tuple
-            ``(labels, predictions)`` of classes below 5,000, one per image.
+            ``(labels, predictions)`` of two lists or arrays of classes below 5,000, one
+            per image.
         names: Names of the classes; None for their numbers. Of long ones the first
             letters are shown.
 
@@ -134,7 +143,9 @@ def plot_confusion(matrix: Any, names: Iterable[Any] | None = None) -> Picture:
         Picture(figure=<Figure size 420x420 with 1 Axes>)
     """
     known = None if names is None else _names(names)
-    counts = _counts(_confusion(matrix, known) if isinstance(matrix, tuple) else matrix)
+    # Tuples in a tuple are the rows of a matrix.
+    pair = isinstance(matrix, tuple) and not all(isinstance(r, tuple) for r in matrix)
+    counts = _counts(_confusion(matrix, known) if pair else matrix)
     classes = len(counts)
     known = [str(i) for i in range(classes)] if known is None else known
     require(
@@ -153,7 +164,8 @@ def plot_confusion(matrix: Any, names: Iterable[Any] | None = None) -> Picture:
         turned = longest * len(labels) > side / 2
         more = max(longest - 0.8, 0)  # inches that the names take from the matrix
         figure, axes = _axes(side + more, side + turned * more)
-        axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, interpolation="nearest")
+        look: dict[str, Any] = {"cmap": _SHARES, "vmin": 0, "vmax": 1}
+        image = axes.imshow(shares, interpolation="nearest", **look)
         axes.set(
             xlabel="predicted class",
             ylabel="true class",
@@ -164,6 +176,8 @@ def plot_confusion(matrix: Any, names: Iterable[Any] | None = None) -> Picture:
         axes.set_yticks(places, labels, **text)
         if classes <= _NUMBERED:
             _draw_numbers(axes, counts, shares)
+        else:
+            figure.colorbar(image, label="share of the true class", shrink=0.6)
     return Picture(figure)
 
 
@@ -208,12 +222,14 @@ def _curves(history: Any) -> dict[str, NDArray[Any]]:
         require(
             values.shape == (epochs,) and epochs > 0,
             f"history[{name!r}] has {values.size} values for {epochs} epochs: give one "
-            "for each, NaN where nothing was measured.",
+            "for each, NaN where nothing was measured, as with validation_freq.",
         )
     return curves
 
 
-def _draw_curves(axes: Axes, name: str, curves: dict[str, NDArray[Any]]) -> None:
+def _draw_curves(
+    axes: Axes, name: str, epochs: Sequence[int], curves: dict[str, NDArray[Any]]
+) -> None:
     for key, label, colour in (
         (name, "training", _TRAINING),
         (f"val_{name}", "validation", _VALIDATION),
@@ -221,12 +237,12 @@ def _draw_curves(axes: Axes, name: str, curves: dict[str, NDArray[Any]]) -> None
         if key in curves:
             values = curves[key]
             dots = "o" if values.size <= 30 or np.isnan(values).any() else ""
-            epochs = np.arange(1, values.size + 1)
             axes.plot(
                 epochs, values, color=colour, label=label, marker=dots, markersize=3.5
             )
-    axes.set(xlabel="epoch", title=_shortened(name.replace("_", " ")))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(_shortened(name.replace("_", " ")), parse_math=False)
+    axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e3e7ea")
     if f"val_{name}" in curves:
@@ -303,7 +319,8 @@ def _counts(matrix: Any) -> NDArray[Any]:
         and counts.dtype.kind in "iu"
         and counts.min() >= 0,
         "matrix must hold counts, (classes, classes), found "
-        f"{_array_words(counts)}: for labels and predictions give a tuple of both.",
+        f"{_array_words(counts)}: for labels and predictions give a tuple of two lists "
+        "or arrays.",
     )
     return counts
 

@@ -125,7 +125,7 @@ def _is_kept(whole: Path, source: int, target: int) -> bool:
     )
 
 
-def place(whole: Path, arrows: Sequence[Arrow]) -> list[Bar]:
+def place(reading: Reading, whole: Path, arrows: Sequence[Arrow]) -> list[Bar]:
     """Place bars from left to right, each above or below what it comes from."""
     strides = sorted({step.stride for step in whole.steps})
     heights = _heights(whole, strides)
@@ -136,7 +136,7 @@ def place(whole: Path, arrows: Sequence[Arrow]) -> list[Bar]:
     for index, step in enumerate(whole.steps):
         level = strides.index(step.stride)
         incoming = [arrow for arrow in arrows if arrow.target == index]
-        parts = _parts(whole, step, incoming)
+        parts = _parts(reading, whole, step, incoming)
         label = max(width_of(label_of(step)) - sum(parts), 0.0) / 2
         start = ends.get(level, -math.inf if incoming else 0.0) + gap + label
         for arrow in incoming:
@@ -180,13 +180,14 @@ def _heights(whole: Path, strides: Sequence[int]) -> list[float]:
     return heights
 
 
-def _parts(whole: Path, step: Step, incoming: Sequence[Arrow]) -> tuple[float, ...]:
+def _parts(
+    reading: Reading, whole: Path, step: Step, incoming: Sequence[Arrow]
+) -> tuple[float, ...]:
     copies = [arrow.source for arrow in incoming if arrow.kind in COPIES]
-    if not copies or step.shape[-1] is None:
-        return (_width(channels(step.shape)),)
     copied = [channels(whole.steps[source].shape) for source in copies]
     own = channels(step.shape) - sum(copied)
-    if own <= 0:  # added, not appended
+    appended = reading.units[step.units[-1]].text == "concat" and own > 0
+    if not appended or step.shape[-1] is None:
         return (_width(channels(step.shape)),)
     return (*map(_width, copied), _width(own))
 

@@ -92,12 +92,13 @@ def draw(reading: Reading) -> Page:
         if number < len(flows) - 1:
             page.line([(x, y), (x, bottom)], kind="data", head=False)
         left, before = left + wide + _LANE, (x, bottom)
-    kinds = dict.fromkeys(unit.kind for unit in reading.units if unit.kind != "merge")
+    calls = [call for ways in flows for way in ways for call in (*way.main, *way.short)]
+    kinds = dict.fromkeys(operations.kind(net.calls[call].layer) for call in calls)
     styles = dict.fromkeys(
         bool(way.short) for ways in flows for way in ways if way.adds
     )
     lines = [Line(*_shortcut_look(projected)) for projected in styles]
-    draw_legend(page, [*kinds, "activation"], lines, _note(net))
+    draw_legend(page, list(kinds), lines, _note(net))
     return page
 
 

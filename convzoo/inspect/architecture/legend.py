@@ -37,7 +37,8 @@ def draw_legend(
         lines: Of each kind of connection its name and look.
         note: A sentence below.
     """
-    left, right = page.left, page.right
+    left = page.left
+    right = max(page.right, left + width_of(note))
     x, y = left, page.bottom + _BELOW
     entries: list[str | Line] = [*kinds, *lines]
     for entry in entries:

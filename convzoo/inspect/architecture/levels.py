@@ -11,6 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 from convzoo.inspect import looks, operations
 from convzoo.inspect.architecture.bars import (
@@ -30,6 +32,7 @@ from convzoo.inspect.architecture.page import (
     Point,
     arc,
     shade,
+    width_of,
 )
 from convzoo.inspect.architecture.reading import Reading, is_map, size_text
 from convzoo.inspect.architecture.skips import passed, skips
@@ -37,6 +40,7 @@ from convzoo.inspect.architecture.steps import Path, Step, path
 from convzoo.inspect.operations import KINDS
 
 _WORDS = 12  # kinds of arrows that a legend tells apart
+_LANES, _LANE = 5, 4.0  # above a level that have room, and from one to the next
 _COPIED = "#ffffff"
 _COLOURS = {  # of the arrows; of several operations of a kind the first come first
     "convolution": ("#2f6db5", "#0e8f93", "#6a51a3", "#7a8b00"),
@@ -56,14 +60,18 @@ def draw(reading: Reading) -> Page:
     """Draw any network on the levels of its resolutions."""
     page = Page()
     whole, arrows = met(reading, path(reading, merged=False))
-    bars = place(whole, arrows)
+    bars = place(reading, whole, arrows)
+    arrows = _around(arrows, bars)
+    bars = _spread(bars, arrows)
     many = len(bars) > MANY
     for index, bar in enumerate(bars):
         news = not any(
             _same(bar, bars[arrow.source]) for arrow in arrows if arrow.target == index
         )
         _draw_bar(page, bar, labelled=news or not many)
-    arrows = _around(arrows, bars)
+    for (*_, times), row in groupby(bars, _block):
+        if times > 1:
+            _draw_times(page, list(row), times)
     words = [_does(reading, whole, arrow) for arrow in arrows]
     if len(set(words)) > _WORDS:
         words = [arrow.kind for arrow in arrows]
@@ -98,8 +106,22 @@ def _draw_bar(page: Page, bar: Bar, *, labelled: bool) -> None:
         size = size_text(bar.step.shape) if is_map(bar.step.shape) else ""
         if size:
             page.text(bar.centre, bar.y, size, colour=FAINT, turned=True)
-    if _times(bar.step) > 1:
-        page.text(bar.centre, bar.bottom + 7, f"x{_times(bar.step)}")
+
+
+def _block(bar: Bar) -> tuple[int, int, int]:
+    return bar.level, bar.step.row, _times(bar.step)
+
+
+def _draw_times(page: Page, row: Sequence[Bar], times: int) -> None:
+    """Say below the bars of a block how often they stand in a row."""
+    first, last = row[0], row[-1]
+    words, y = f"x{times}", first.bottom + 7
+    middle, half = (first.x + last.right) / 2, width_of(words) / 2 + 3
+    page.text(middle, y, words)
+    if len(row) > 1:
+        for x, side in ((first.x, -half), (last.right, half)):
+            way = [(x, y - 5), (x, y), (middle + side, y)]
+            page.line(way, kind="repeat", head=False)
 
 
 def _times(step: Step) -> int:
@@ -134,13 +156,23 @@ def _around(arrows: Sequence[Arrow], bars: Sequence[Bar]) -> list[Arrow]:
     return found
 
 
+def _spread(bars: Sequence[Bar], arrows: Sequence[Arrow]) -> list[Bar]:
+    """Move levels down where more lanes than usual pass above one."""
+    lanes: Counter[int] = Counter()
+    for arrow in arrows:
+        level = bars[arrow.target].level
+        lanes[level] = max(lanes[level], arrow.lane - _LANES)
+    down = [_LANE * sum(lanes[level] for level in range(b.level + 1)) for b in bars]
+    return [bar._replace(y=bar.y + by) for bar, by in zip(bars, down, strict=True)]
+
+
 def _draw_arrow(page: Page, bars: Sequence[Bar], arrow: Arrow, look: Line) -> None:
     source, target = bars[arrow.source], bars[arrow.target]
     note = (source.right + target.x) / 2 - 3, source.y - 8
     if arrow.lane:
         y = source.top - LABEL - 2
         wide = arrow.kind == "copy"  # whose head is larger
-        top, aside = y - 6 - 2 * wide - 4 * min(arrow.lane, 5), 5 + 3 * wide
+        top, aside = y - 6 - 2 * wide - _LANE * arrow.lane, 5 + 3 * wide
         points = arc((source.centre + aside, y), (target.centre - aside, y), top)
         note = (source.centre + target.centre) / 2, top + 8
     elif source.level == target.level:
@@ -164,16 +196,20 @@ def _ends(
     """Say where the data come in and go out."""
     sinking = {a.source for a in arrows if bars[a.target].level > bars[a.source].level}
     risen = {a.target for a in arrows if bars[a.target].level < bars[a.source].level}
+    fallen = {a.target for a in arrows if bars[a.target].level > bars[a.source].level}
     used = {end for arrow in arrows for end in arrow[:2]} | set(whole.outputs)
     for index, bar in enumerate(bars):
-        word = "input" if bar.step.kind == "input" else ""
-        word = "output" if index in whole.outputs else word
-        if word:
+        words = ["input"] if bar.step.kind == "input" else []
+        words += ["output"] if index in whole.outputs else []
+        if words:
             below = bar.bottom + (17 if _times(bar.step) > 1 else 7)
             y = bar.top - LABEL - 6 if index in sinking else below
-            beside = index in risen - sinking  # the arrow that ends below the bar
+            # An arrow ends here.
+            beside = index in (fallen if index in sinking else risen)
             x, ha = (bar.centre + 4, "left") if beside else (bar.centre, "center")
-            page.text(x, y, word, colour=FAINT, ha=ha)
+            for word in words if index not in sinking else words[::-1]:
+                page.text(x, y, word, colour=FAINT, ha=ha)
+                y += -10 if index in sinking else 10
         if index not in used:
             page.text(bar.centre, bar.bottom + 17, "unused", colour=FAINT)
 
@@ -248,17 +284,25 @@ def _does(reading: Reading, whole: Path, arrow: Arrow) -> str:
     step = whole.steps[arrow.target]
     if arrow.kind in COPIES:
         return _copies(reading, step, arrow)
-    if step.shortcut in ("identity", "projection"):
+    if step.shortcut in ("identity", "projection", "resized"):
         return "residual block"
     unit = reading.units[step.units[-1]]
     if arrow.kind == "merge" and len(step.units) == 1:
         return ", ".join((*_before(reading, whole, arrow), unit.text))
-    words = step.lines[0] if len(step.units) == 1 else f"block of {len(step.units)}"
+    several = f"block of {len(step.units)} operations"
+    words = step.lines[0] if len(step.units) == 1 else several
     words = re.sub(r"( conv| dense) \d+", r"\1", words)
     if step.kind != unit.kind:  # an up-convolution that is joined
         return words
-    cropped = [word for word in _before(reading, whole, arrow) if word == "crop"]
-    return ", ".join((*cropped, words, *unit.after))
+    resized = ("crop",) if _pads(unit.layer) else ("crop", "pad")
+    first = [w for w in _before(reading, whole, arrow) if w.startswith(resized)]
+    return ", ".join((*first, words, *unit.after))
+
+
+def _pads(layer: Any) -> bool:
+    """Say whether a layer's window, sliding over a padded map, gives as many values."""
+    window = getattr(layer, "kernel_size", getattr(layer, "pool_size", ()))
+    return max(window, default=1) > 1 and getattr(layer, "padding", "") == "valid"
 
 
 def _before(reading: Reading, whole: Path, arrow: Arrow) -> list[str]:

@@ -15,6 +15,7 @@ from convzoo.inspect.partition import named_by_keras
 
 # They change no map that a figure shows: what they give is drawn as what they read.
 _SILENT = (*operations.FOLLOWERS, "reshape")
+_TOLD = 3  # ways to end convolutions that are told
 _SCALING = ("Rescaling", "Normalization")
 
 
@@ -123,6 +124,17 @@ def sides(shape: Shape, stride: int) -> tuple[int, ...]:
     return tuple(side or max(1, 224 // stride) for side in shape[1:-1])
 
 
+def endings(reading: Reading) -> list[str]:
+    """Say what ends the convolutions; nothing if nothing does, or too much to tell."""
+    ends = dict.fromkeys(unit.after for unit in reading.units if "conv" in unit.kind)
+    told = [", ".join(end) or "nothing" for end in ends]
+    if len(told) > _TOLD or not any(ends):
+        return []
+    if len(told) == 1:
+        return [f"behind each convolution: {told[0]}"]
+    return [f"behind convolutions: {' or '.join(told)}"]
+
+
 def is_map(shape: Shape) -> bool:
     """Tell a map from a vector."""
     return len(shape) > 2
@@ -205,7 +217,7 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
             Unit(
                 call.layer,
                 operations.kind(call.layer),
-                operations.operation(call.layer),
+                _text(call),
                 shapes.get(name) or tuple(call.layer.output.shape),
                 operations.fused(call.layer),
                 strides[name],
@@ -214,6 +226,11 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
             )
         )
     return units, homes
+
+
+def _text(call: Call) -> str:
+    model = isinstance(call.layer, keras.Model)
+    return call.layer.name if model else operations.operation(call.layer)
 
 
 def _finished(unit: Unit, layer: Any) -> Unit:

@@ -225,7 +225,7 @@ def _word(source: _Stack, target: _Stack) -> str:
     """Name a connection as the paper does; one that reads whole maps is full."""
     if type(target.unit.layer).__name__ == "RadialBasis":
         return "Gaussian connections"
-    if source.sheet and not target.sheet:
+    if source.sheet and not target.sheet and target.unit.kind != "pooling":
         return "full connection"
     return _WORDS.get(target.unit.kind, target.unit.kind)
 

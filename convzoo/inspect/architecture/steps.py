@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple, TypeVar
@@ -78,13 +79,22 @@ def main_lines(reading: Reading, inside: Sequence[int]) -> tuple[str, ...]:
     """Say what a region does: its longest way, or its number of branches."""
     if alike := _alike(reading, inside):
         return alike
+
+    def kept(source: int, index: int) -> bool:
+        shapes = reading.units[source].shape, reading.units[index].shape
+        return shapes[0][:-1] == shapes[1][:-1]
+
     members, length = set(inside), dict[int, int]()
     before: dict[int, int] = {}
     for index in inside:
-        own = [s for s in reading.units[index].sources if s in members]
-        longest = max(own, key=lambda s: length[s], default=None)
-        length[index] = 1 + (0 if longest is None else length[longest])
-        if longest is not None:
+        # A gate's way is no part of the block's: it leaves the map.
+        longest = max(
+            reading.units[index].sources,
+            key=lambda s: (kept(s, index), length.get(s, 0)),
+            default=-1,
+        )
+        length[index] = 1 + length.get(longest, 0)
+        if longest in members:
             before[index] = longest
     entries = [i for i in inside if not members & set(reading.units[i].sources)]
     if len(entries) > 2:
@@ -233,10 +243,15 @@ def _shortcut(reading: Reading, inside: Sequence[int]) -> str:
     source, way = _short_way(reading, inside)
     if last.text != "add":
         return "concatenation" if not way and last.text == "concat" else ""
-    if not way and reading.units[source].shape == last.shape:
+    if not way and _numbers(reading.units[source].shape) == _numbers(last.shape):
         return "identity"
     kinds = {reading.units[index].kind for index in way}
     return "projection" if "convolution" in kinds else "resized"
+
+
+def _numbers(shape: Shape) -> tuple[int, int]:
+    """Count a map's open sides and numbers: what only orders them anew keeps both."""
+    return shape.count(None), math.prod(side or 1 for side in shape)
 
 
 def _short_way(reading: Reading, inside: Sequence[int]) -> tuple[int, list[int]]:

@@ -63,15 +63,24 @@ def fits(reading: Reading) -> bool:
 
 
 def _is_row(reading: Reading) -> bool:
-    """Tell whether each column reads the one before, at most joined by concat."""
+    """Tell whether each column reads the one before, at most joined by concat.
+
+    What the towers do side by side is told once.
+    """
     columns = _columns(reading)
+    told = [{tuple(_lines(reading.units[i])) for i in column} for column in columns]
     place = {index: x for x, column in enumerate(columns) for index in column}
     joins = {unit.text for unit in reading.units if unit.kind == "merge"}
-    return joins <= {"concat"} and all(
-        place[source] == x - 1
-        and is_map(reading.units[source].shape) >= is_map(reading.units[index].shape)
-        for index, x in place.items()
-        for source in _sources(reading, index)
+    return (
+        joins <= {"concat"}
+        and all(len(each) == 1 for each in told)
+        and all(
+            place[source] == x - 1
+            and is_map(reading.units[source].shape)
+            >= is_map(reading.units[index].shape)
+            for index, x in place.items()
+            for source in _sources(reading, index)
+        )
     )
 
 
@@ -108,10 +117,11 @@ def draw(reading: Reading) -> Page:
         x += slot + _GAP
     for solid in solids.values():
         _draw_solid(page, solid)
-    for index, solid in solids.items():
-        for source in _sources(reading, index):
-            _connect(page, solids[source], solid)
-    _legend(page, list(solids.values()))
+    links = [(solids[s], solids[i]) for i in solids for s in _sources(reading, i)]
+    for source, target in links:
+        _connect(page, source, target)
+    kinds = list(dict.fromkeys(solid.unit.kind for solid in solids.values()))
+    _legend(page, kinds, crossing=any(_crosses(*link) for link in links))
     return page
 
 
@@ -168,7 +178,7 @@ def _draw_solid(page: Page, solid: _Solid) -> None:
 
 def _connect(page: Page, source: _Solid, target: _Solid) -> None:
     """Show what one value of the target reads: a patch of the source, or all of it."""
-    cross = 0 < target.tower != source.tower > 0
+    cross = _crosses(source, target)
     line = partial(
         page.line,
         kind="cross" if cross else "reads",
@@ -189,6 +199,10 @@ def _connect(page: Page, source: _Solid, target: _Solid) -> None:
     page.polygon(patch, "#ffffff", edge=INK, zorder=3, kind="patch")
     for corner in patch[1:3]:
         line([corner, target.inlet])
+
+
+def _crosses(source: _Solid, target: _Solid) -> bool:
+    return 0 < target.tower != source.tower > 0
 
 
 def _patch(source: _Solid, unit: Unit) -> list[Point]:
@@ -215,10 +229,9 @@ def _caption(page: Page, lines: Sequence[str], x: float, y: float) -> None:
     page.lines(x, y + 8, lines[1:])
 
 
-def _legend(page: Page, solids: Sequence[_Solid]) -> None:
-    kinds = list(dict.fromkeys(solid.unit.kind for solid in solids))
+def _legend(page: Page, kinds: Sequence[str], *, crossing: bool) -> None:
     lines = [Line("reads a patch, or all", looks.BORDER, head=False)]
-    if any(solid.tower for solid in solids):
+    if crossing:
         lines.append(Line("reads the other tower", dashes="dashed", head=False))
     note = "sides and thickness: root of the map's sides and channels"
     draw_legend(page, kinds, lines, note)

@@ -20,6 +20,7 @@ from convzoo.inspect.architecture.page import FAINT, TEXT, Page, arc, width_of
 from convzoo.inspect.architecture.reading import (
     Reading,
     channels,
+    endings,
     is_map,
     sides,
     stage_of,
@@ -65,15 +66,22 @@ class _Column(NamedTuple):
 
 
 def fits(reading: Reading) -> bool:
-    """Tell a chain of operations and of blocks that a figure can sum up."""
+    """Tell a chain of operations and of blocks that a figure can sum up.
+
+    What goes down and up again inside a block has levels, which it would hide.
+    """
     whole = path(reading)
-    return whole.is_chain and all(len(step.units) <= _MOST for step in whole.steps)
+    return whole.is_chain and all(
+        len(step.units) <= _MOST
+        and max(reading.units[index].stride for index in step.units) <= step.stride
+        for step in whole.steps
+    )
 
 
 def draw(reading: Reading) -> Page:
     """Draw a network that is a chain of operations and blocks."""
     page = Page()
-    whole = path(reading)
+    whole = _ended(reading, path(reading))
     columns = _columns(whole)
     low = max(solid.high for column in columns for solid in column.solids) / 2
     lefts = [0.0]
@@ -89,8 +97,19 @@ def draw(reading: Reading) -> Page:
         end = x + column.solid_width + 3
         captions.draw_caption(page, column.steps, middle, low + 20)
     _titles(page, columns, lefts)
-    _legend(page, whole)
+    _legend(page, reading, whole)
     return page
+
+
+def _ended(reading: Reading, whole: Path) -> Path:
+    """Say of each dense layer also how it ends, as the legend does of convolutions."""
+    steps = []
+    for step in whole.steps:
+        unit = reading.units[step.units[-1]]
+        dense = len(step.units) == 1 and unit.kind == "dense"
+        lines = (", ".join((unit.text, *unit.after)),) if dense else step.lines
+        steps.append(step._replace(lines=lines))
+    return whole._replace(steps=tuple(steps))
 
 
 def _columns(whole: Path) -> list[_Column]:
@@ -198,7 +217,7 @@ def _stages(steps: Sequence[Step]) -> str:
     return f"{names[0]} .. {names[-1]}" if len(names) > 2 else ", ".join(names)
 
 
-def _legend(page: Page, whole: Path) -> None:
+def _legend(page: Page, reading: Reading, whole: Path) -> None:
     kinds = dict.fromkeys(step.kind for step in whole.steps)
     shortcuts = dict.fromkeys(step.shortcut for step in whole.steps if step.shortcut)
     lines = [
@@ -206,4 +225,4 @@ def _legend(page: Page, whole: Path) -> None:
         for kind in shortcuts
         if (dashes := _DASHES[kind])
     ]
-    draw_legend(page, list(kinds), lines, _SCALE)
+    draw_legend(page, list(kinds), lines, "; ".join((_SCALE, *endings(reading))))

@@ -49,12 +49,13 @@ BLOCKS = {
     "ReLU6 is the release's, the figure says ReLU",
     "contract": f"Contracting step of U-Net: {_RONNEBERGER}, Figure 1",
     "expand": f"Expanding step of U-Net: {_RONNEBERGER}, Figure 1; "
-    "the skip from the left is copied and cropped",
+    "the skip from the left is copied and cropped; the release transposes, with a ReLU "
+    "that the text does not have",
     "overlap_tile": f"Overlap-tile strategy: {_RONNEBERGER}, Figure 2; "
     "what a tile reads beyond the image, which is dashed, is mirrored",
     "weight_map": f"Weight map of the loss: {_RONNEBERGER}, Figure 3 and equation 2; "
     "w0 = 10 and sigma = 5 pixels, the cells are made up; narrow gaps weigh most, and "
     "all cells as much as all the background",
-    "classifier_head": "Classifier head: Lin et al. 2013, arXiv:1312.4400, "
-    "section 3.2; with the dropout of GoogLeNet",
+    "classifier_head": f"Classifier head: {_SZEGEDY_2014}, section 5; "
+    "averages of whole maps as in Lin et al. 2013, arXiv:1312.4400",
 }

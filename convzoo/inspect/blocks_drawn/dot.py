@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import graphviz
 
@@ -92,6 +92,7 @@ def _fill(
 ) -> None:
     """Add the nodes and the edges of one panel."""
     lines, middles = spines(graph), _middles(graph)
+    _order_inputs(panel, graph, members)
     for index in members:
         node = graph.nodes[index]
         look = {"fillcolor": KINDS[node.kind], "group": f"g{lines[index]}"}
@@ -112,6 +113,16 @@ def _fill(
             panel.edge(word, f"n{edge.target}", **look)
         else:
             panel.edge(f"n{edge.source}", f"n{edge.target}", **look)
+
+
+def _order_inputs(panel: graphviz.Digraph, graph: Graph, members: list[int]) -> None:
+    """Let inputs stand side by side in the order of the arguments."""
+    read = {edge.target for edge in graph.edges}
+    inputs = [f"n{index}" for index in members if index not in read]
+    with panel.subgraph() as row:
+        row.attr(rank="same")
+        for ends in pairwise(inputs):
+            row.edge(*ends, style="invis")
 
 
 def spines(graph: Graph) -> list[int]:

@@ -106,7 +106,7 @@ PANELS = {
         _block(googlenet, "aux2", "on module 4d", aux=True),
     ),
     "inception_a": (
-        _call(inception_a, (35, 35, 288), title="as released: module 5c", pool_proj=64),
+        _call(inception_a, (35, 35, 288), title="as released: module 5d", pool_proj=64),
         _call(_figure_5, (35, 35, 288), title="as in Figure 5, filters as released"),
     ),
     "inception_b": (_call(inception_b, (17, 17, 768), width=128),),
@@ -150,8 +150,8 @@ PANELS = {
     ),
     "contract": (_block(unet, "down1", variant="paper"),),
     "expand": (
-        _block(unet, "up1", "as released", variant="paper"),
-        _block(unet, "up1", "as in the text", variant="paper", up="nearest"),
+        _block(unet, "up1", "transposed", variant="paper"),
+        _block(unet, "up1", "upsampled, as in the text", variant="paper", up="nearest"),
     ),
     "classifier_head": (
         _call(classifier_head, (7, 7, 1024), classes=1000, dropout=0.4),

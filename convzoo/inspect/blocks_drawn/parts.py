@@ -45,7 +45,7 @@ def calling(
             raise TypeError(
                 f"block {name} must return the tensor that it makes, found {outputs!r}."
             )
-        net = network(keras.Model(inputs, outputs))
+        net = network(_model(name, inputs, outputs))
     made = {tensor.name for tensor in inputs}
     calls = tuple(call for call in net.calls if call not in made)
     require(
@@ -53,6 +53,16 @@ def calling(
         f"block {name} adds no layer to its input: there is nothing to draw.",
     )
     return Part(net, calls)
+
+
+def _model(name: str, inputs: list[Any], outputs: Any) -> keras.Model:
+    try:
+        return keras.Model(inputs, outputs)
+    except ValueError as error:
+        raise TypeError(
+            f"block {name} must return a tensor made from what it is called on: "
+            f"{' '.join(str(error).split())}"
+        ) from error
 
 
 def _tensors_of(
