@@ -39,7 +39,7 @@ def keyword_only(build: Callable[P, R]) -> Callable[P, R]:
             if name not in parameters:
                 raise TypeError(
                     f"{build.__name__}() has no argument {name!r}"
-                    f"{near(name, parameters)}. It takes {', '.join(parameters)}."
+                    f"{near(name, parameters)}; it takes {', '.join(parameters)}."
                 )
         return build(*args, **kwargs)
 

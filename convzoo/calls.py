@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -212,8 +214,8 @@ def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
             )
     elif not isinstance(model, Functional):
         raise TypeError(
-            f"model must be a functional keras.Model, found {type(model).__name__}: "
-            "only a functional model has a graph of layers to read."
+            "model must be a functional or Sequential keras.Model, found "
+            f"{_called(model)}: {_advice(model)}."
         )
     elif type(model).call is not Functional.call:
         raise TypeError(
@@ -224,6 +226,20 @@ def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
     if type(model) is not Functional:  # a class of its own may tell another config
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     return model, _config(model)
+
+
+def _called(model: Any) -> str:
+    return str(getattr(model, "__name__", type(model).__name__))
+
+
+def _advice(model: Any) -> str:
+    if isinstance(model, keras.Model):
+        return "only those have a graph of layers to read"
+    if isinstance(model, (str, os.PathLike)):
+        return "build it, as in resnet50(), or open its file with load_model(path)"
+    if inspect.isroutine(model) or inspect.isclass(model):
+        return f"call it first, as in {_called(model)}()"
+    return "build one, as in resnet50()"
 
 
 def _config(model: Any) -> dict[str, Any]:

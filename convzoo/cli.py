@@ -28,6 +28,7 @@ from convzoo.commands.options import (
     OneOf,
     json_flag,
     obtain,
+    shape_option,
     variant_option,
 )
 from convzoo.commands.plot import plot_command
@@ -144,18 +145,14 @@ def list_command(
     show_default=True,
     help="What makes a row.",
 )
-@click.option(
-    "--input-shape",
-    metavar="HEIGHTxWIDTHxCHANNELS",
-    help="Size of the image, such as 64x64x3; else the usual one.",
-)
+@shape_option
 @click.option("--classes", type=Count(), help="Number of classes.")
 @json_flag
 def summary_command(
     model: str,
     variant: str | None,
     level: Level,
-    input_shape: str | None,
+    input_shape: tuple[int, int, int] | None,
     classes: int | None,
     as_json: bool,
 ) -> None:
@@ -164,11 +161,10 @@ def summary_command(
     MODEL is a name that convzoo list shows.
     """
     check_model(model, variant)
-    shape = _parse_shape(input_shape)
     with reported(), quiet_keras(f"Building {model}"):
         from convzoo.inspect.tables import summary  # noqa: PLC0415
 
-        table = summary(structure(model, variant, shape, classes), level=level)
+        table = summary(structure(model, variant, input_shape, classes), level=level)
     if as_json:
         print_json(table.to_dict())
     else:
@@ -231,19 +227,6 @@ def predict_command(
     _print_outcomes(outcomes, as_json)
     if any(outcome.error for outcome in outcomes):
         raise click.exceptions.Exit(1)
-
-
-def _parse_shape(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", text)
-    if match is None:
-        misuse(
-            "--input-shape must be HEIGHTxWIDTHxCHANNELS, such as 64x64x3, "
-            f"found {text!r}."
-        )
-    height, width, channels = map(int, match.groups())
-    return height, width, channels
 
 
 def _parse_number(text: str | None) -> int | None:

@@ -523,9 +523,15 @@ class Subclassed(keras.Model):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Subclassed(), "model must be a functional keras.Model, found Subclassed: "),
+        (
+            Subclassed(),
+            "a functional or Sequential keras.Model, found Subclassed: ",
+        ),
         (keras.Sequential([layers.Dense(2)]), "is a Sequential model without an input"),
-        ("unet", "model must be a functional keras.Model, found str: "),
+        (
+            "unet",
+            "keras.Model, found str: build it, as in resnet50(), or open its",
+        ),
     ],
 )
 def test_what_has_no_graph_is_refused(model, message):

@@ -143,7 +143,16 @@ class TestMisuse:
                 ("plot", "lenet", "--kind", "architecture", "--level", "layer"),
                 "--level",
             ),
-            (("plot", "c3", "--kind", "block", "--variant", "v1"), "--variant v1 is"),
+            (("plot", "c3", "--kind", "block", "--variant", "v1"), "--variant is for"),
+            (
+                ("plot", "c3", "--kind", "block", "--input-shape", "8x8x1"),
+                "--input-shape is for one model: leave it out for --kind block.",
+            ),
+            (
+                ("plot", "lenet", "--input-shape", "8x8"),
+                "--input-shape must be HEIGHTx",
+            ),
+            (("plot", "expand"), "'expand' is a block: add --kind block."),
             (
                 ("plot", "--kind", "zoo", "-o", "a.dot"),
                 "'a.dot' must .*pdf, found '.dot'.",
@@ -258,7 +267,11 @@ class TestInspection:
     @pytest.mark.parametrize(
         ("arguments", "file", "words"),
         [
-            (("lenet", "--kind", "architecture"), "lenet.svg", ["6@28 x 28"]),
+            (
+                *(("lenet", "--kind", "architecture"), "lenet_architecture.svg"),
+                ["6@28 x 28"],
+            ),
+            (("lenet", "--input-shape", "64x48x3"), "lenet.svg", ["64 x 48 x 3"]),
             (("identity_block", "--kind", "block"), "identity_block.svg", ["Figure 5"]),
             (("--kind", "zoo"), "zoo.svg", ["<!-- resnet152 -->", "<!-- alexnet -->"]),
         ],

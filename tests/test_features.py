@@ -333,9 +333,9 @@ class Subclassed(keras.Model):
 def test_models_without_a_graph():
     unbuilt = keras.Sequential([layers.Conv2D(1, 1)], name="unbuilt")
     for model, message in (
-        (Subclassed(), "functional keras.Model, found Subclassed"),
+        (Subclassed(), "Sequential keras.Model, found Subclassed"),
         (unbuilt, "'unbuilt' is a Sequential model without an input shape"),
-        ("resnet50", "functional keras.Model, found str"),
+        ("resnet50", "Sequential keras.Model, found str"),
     ):
         with pytest.raises(TypeError, match=message):
             feature_extractor(model)

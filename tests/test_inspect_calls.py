@@ -1,6 +1,7 @@
 """What is read of a model: its calls, their order, shapes and strides."""
 
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from foreign_nets import application, named_outputs, nested, repeated, sequential
 from keras import layers
 
+import convzoo
 from convzoo.anatomy import layer_strides, links, taps
 from convzoo.arguments import whole_number
 from convzoo.calls import network, strides
@@ -119,6 +121,23 @@ def test_a_class_of_its_own_with_a_graph():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     with pytest.raises(TypeError, match="Overridden has a call method of its own"):
         network(Overridden(4))
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        (convzoo.resnet50, r"found resnet50: call it first, as in resnet50\(\)\."),
+        (Functional, r"found Functional: call it first, as in Functional\(\)\."),
+        ("resnet50", r"found str: build it, as in resnet50\(\), or open its file with"),
+        (Path("a.keras"), r"found PosixPath: .* its file with load_model\(path\)\."),
+        (keras.Model(), r"found Model: only those have a graph of layers to read\."),
+        (layers.ReLU(), r"found ReLU: build one, as in resnet50\(\)\."),
+        (None, r"found NoneType: build one, as in resnet50\(\)\."),
+    ],
+)
+def test_what_is_no_model_is_answered_with_what_to_do(model, advice):
+    with pytest.raises(TypeError, match=f"^model must be a functional or .*{advice}$"):
+        network(model)
 
 
 def test_whole_numbers_of_numpy():

@@ -10,10 +10,13 @@ from xml.etree import ElementTree
 import pytest
 from foreign_nets import small
 
+from convzoo import resnet50
+from convzoo.deferred import without_weights
 from convzoo.inspect.block import plot_block
 from convzoo.inspect.plot import plot_model
+from convzoo.inspect.zoo import plot_zoo
 
-HINT = "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]'"
+HINT = "Drawn by matplotlib: install Graphviz, or pip install pygraphviz"
 START = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF", "dot": b"digraph small {"}
 SVG = "{http://www.w3.org/2000/svg}"
 TESTS = str(Path(__file__).parent)
@@ -86,6 +89,32 @@ def test_a_page_may_show_several(svg_of):
         r"(?:url\(|href\W+)#([^\")]+)", ElementTree.tostring(page).decode()
     )
     assert set(used) <= set(names)
+
+
+@pytest.mark.usefixtures("svg_of")
+def test_a_notebook_shows_all_of_a_wide_figure():
+    with without_weights():
+        built = resnet50()
+    wide = plot_block("inception_a"), plot_model(built, rankdir="LR"), plot_zoo()
+    for figure in wide:
+        svg, size = figure._repr_svg_(), r'width="([\d.]+)pt" height="([\d.]+)pt"'
+        width, height = map(float, re.search(size, svg).groups())
+        box = re.search(r'viewBox="\S+ \S+ (\S+) (\S+)"', svg).groups()
+        full = re.search(size, figure.render("svg").decode()).groups()
+        assert float(full[0]) > 720 == width
+        assert width / height == pytest.approx(float(box[0]) / float(box[1]), rel=0.01)
+    narrow = plot_block("contract")
+    kept, full = (
+        [float(side) for side in re.search(size, svg).groups()]
+        for svg in (narrow._repr_svg_(), narrow.render("svg").decode())
+    )
+    assert kept == pytest.approx(full, abs=0.01)
+
+
+@pytest.mark.usefixtures("svg_of")
+def test_a_page_that_trusts_no_svg_shows_pixels():
+    for figure in (plot_model(small()), plot_zoo(pattern="resnet*")):
+        assert figure._repr_png_() == figure.render("png")
 
 
 def test_text_of_a_page_can_be_searched(svg_of):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,11 +56,40 @@ class Count(click.ParamType[int]):
         return count
 
 
+class ImageShape(click.ParamType[tuple[int, int, int]]):
+    """Height, width and channels; anything else is answered in one sentence."""
+
+    name = "shape"
+
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ARG002
+    ) -> tuple[int, int, int]:
+        """Accept a shape or end the command."""
+        match = re.fullmatch(r"(\d+)x(\d+)x(\d+)", value)
+        if match is None:
+            option = param.opts[0] if param else "The value"
+            misuse(
+                f"{option} must be HEIGHTxWIDTHxCHANNELS, such as 64x64x3, "
+                f"found {value!r}."
+            )
+        height, width, channels = map(int, match.groups())
+        return height, width, channels
+
+
 json_flag = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON instead of text."
 )
 variant_option = click.option(
     "--variant", metavar="NAME", help="Variant of the model; else the default one."
+)
+shape_option = click.option(
+    "--input-shape",
+    type=ImageShape(),
+    metavar="HEIGHTxWIDTHxCHANNELS",
+    help="Size of the image, such as 64x64x3; else the usual one.",
 )
 option = click.option(
     "--option",

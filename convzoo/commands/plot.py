@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from convzoo.arguments import one_of
+from convzoo.catalog import CATALOG
 from convzoo.commands.errors import misuse, reported
 from convzoo.commands.models import check_model, structure
-from convzoo.commands.options import LEVELS, OneOf, variant_option
+from convzoo.commands.options import LEVELS, OneOf, shape_option, variant_option
 from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
 from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 from convzoo.terminal import quiet_keras
@@ -18,6 +19,7 @@ from convzoo.terminal import quiet_keras
 if TYPE_CHECKING:
     from convzoo.inspect.plot import Level
 
+Shape = tuple[int, int, int]
 KINDS = ("graph", "architecture", "block", "zoo")
 
 
@@ -28,9 +30,10 @@ KINDS = ("graph", "architecture", "block", "zoo")
     "-o",
     metavar="FILE",
     type=click.Path(readable=False),
-    help="File to write; else MODEL.svg or zoo.svg.",
+    help="File to write; else MODEL.svg, MODEL_architecture.svg or zoo.svg.",
 )
 @variant_option
+@shape_option
 @click.option(
     "--kind",
     type=OneOf(KINDS),
@@ -45,6 +48,7 @@ def plot_command(
     name: str | None,
     output: str | None,
     variant: str | None,
+    input_shape: Shape | None,
     kind: str,
     level: Level | None,
 ) -> None:
@@ -53,20 +57,29 @@ def plot_command(
     MODEL is a name that convzoo list shows. For --kind block it is the name of a block,
     such as identity_block; --kind zoo takes none.
     """
-    _check(kind, name, variant, level)
+    _check(kind, name, level, {"--variant": variant, "--input-shape": input_shape})
+    if kind not in ("block", "zoo"):
+        check_model(str(name), variant)
     is_graph = kind == "graph" or (kind == "block" and name not in TABLES)
     with reported():
         file = drawing_file(
-            f"{name or kind}.svg" if output is None else output,
+            f"{_stem(kind, name)}.svg" if output is None else output,
             SUFFIXES if is_graph else PICTURES,
         )
-        hint = _draw(kind, name, variant, level, file)
+        hint = _draw(kind, name, variant, input_shape, level, file)
     click.echo(f"Wrote {file}")
     if hint:
         click.echo(hint, err=True)
 
 
-def _check(kind: str, name: str | None, variant: str | None, level: str | None) -> None:
+def _stem(kind: str, name: str | None) -> str:
+    """Name a file so that the figures of a model do not overwrite each other."""
+    return f"{name}_{kind}" if kind == "architecture" else name or kind
+
+
+def _check(
+    kind: str, name: str | None, level: str | None, of_models: dict[str, Any]
+) -> None:
     """Refuse what cannot be meant, before Keras is imported."""
     if kind == "zoo" and name is not None:
         misuse(f"--kind zoo draws all models: leave {name!r} out.")
@@ -76,17 +89,23 @@ def _check(kind: str, name: str | None, variant: str | None, level: str | None) 
         misuse("MODEL is missing: name one that convzoo list shows.")
     if level is not None and kind != "graph":
         misuse(f"--level {level} is for --kind graph: leave it out for {kind}.")
-    if variant is not None and kind in ("block", "zoo"):
-        misuse(f"--variant {variant} is for one model: leave it out for {kind}.")
+    for option, value in of_models.items():
+        if value is not None and kind in ("block", "zoo"):
+            misuse(f"{option} is for one model: leave it out for --kind {kind}.")
     if kind == "block":
         with reported():
             one_of("block", name, BLOCKS)
-    elif name is not None:
-        check_model(name, variant)
+    elif name in BLOCKS and name not in CATALOG:
+        misuse(f"{name!r} is a block: add --kind block.")
 
 
 def _draw(
-    kind: str, name: str | None, variant: str | None, level: Level | None, file: Path
+    kind: str,
+    name: str | None,
+    variant: str | None,
+    input_shape: Shape | None,
+    level: Level | None,
+    file: Path,
 ) -> str | None:
     """Draw into a file and return what to tell of it, if anything."""
     if name is None:
@@ -99,13 +118,14 @@ def _draw(
             from convzoo.inspect.block import plot_block  # noqa: PLC0415
 
             return getattr(plot_block(name, file), "hint", None)
+        model = structure(name, variant, input_shape)
         if kind == "architecture":
             from convzoo.inspect.architecture.plot import (  # noqa: PLC0415
                 plot_architecture,
             )
 
-            plot_architecture(structure(name, variant), file)
+            plot_architecture(model, file)
             return None
         from convzoo.inspect.plot import plot_model  # noqa: PLC0415
 
-        return plot_model(structure(name, variant), file, level=level or "block").hint
+        return plot_model(model, file, level=level or "block").hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from matplotlib.font_manager import FontProperties
 from convzoo.arguments import one_of
 from convzoo.inspect.formats import PICTURES, drawing_file, write
 
+_COLUMN = 720.0  # points: the width of a notebook
 _MOST_SIDE = 32767  # pixels, as Graphviz has it
 MOST_AREA = 89_478_485  # pixels that Pillow opens without a warning: 341 MiB
 _LOCK = RLock()
@@ -71,8 +73,23 @@ class Picture:
             )
         return content.getvalue()
 
+    def _repr_png_(self) -> bytes:
+        """Return the picture for a page that does not trust an SVG."""
+        return self.render("png")
+
     def _repr_svg_(self) -> str:
-        return self.render("svg").decode()
+        return shown(self.render("svg").decode())
+
+
+def shown(svg: str) -> str:
+    """Return an SVG that a notebook shows at most as wide as its column."""
+
+    def fitted(size: re.Match[str]) -> str:
+        scale = min(1.0, _COLUMN / float(size[1]))
+        width, height = (scale * float(side) for side in size.groups())
+        return f'width="{width:g}pt" height="{height:g}pt"'
+
+    return re.sub(r'width="([\d.]+)pt" height="([\d.]+)pt"', fitted, svg, count=1)
 
 
 @contextmanager

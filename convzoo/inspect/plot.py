@@ -18,7 +18,7 @@ from convzoo.inspect import matplotlib_graph, rendering
 from convzoo.inspect.dot import dot_text
 from convzoo.inspect.formats import SUFFIXES, drawing_file, write
 from convzoo.inspect.graph import LEVELS, Graph, model_graph
-from convzoo.inspect.picture import MOST_AREA
+from convzoo.inspect.picture import MOST_AREA, shown
 
 Level = Literal["stage", "block", "layer"]
 Rankdir = Literal["TB", "BT", "LR", "RL"]
@@ -26,8 +26,8 @@ Rankdir = Literal["TB", "BT", "LR", "RL"]
 RANKDIRS = ("TB", "BT", "LR", "RL")
 _PAGE = 96  # pixels per inch that the widest network bears
 _HINT = (
-    "Drawn by matplotlib: install Graphviz, or pip install 'convzoo[plot]', "
-    "for a finer layout."
+    "Drawn by matplotlib: install Graphviz, or pip install pygraphviz, for a finer "
+    "layout."
 )
 
 
@@ -36,7 +36,7 @@ class Figure:
     """A diagram that shows itself in Jupyter and saves itself to a file.
 
     It is rendered by the ``dot`` command if that is on the path, else by pygraphviz if
-    that is installed (``pip install 'convzoo[plot]'`` needs no system package), else by
+    that is installed (``pip install pygraphviz`` needs no system package), else by
     matplotlib, which draws the same graph in a plainer layout; `hint` then says so, as
     does the log the first time. What fails is passed over.
     """
@@ -128,9 +128,13 @@ class Figure:
         boxes = len(self.graph.nodes)
         return f"<Figure {self.graph.name!r}: {boxes} box{'es' * (boxes != 1)}>"
 
+    def _repr_png_(self) -> bytes:
+        """Return the diagram for a page that does not trust an SVG."""
+        return self.render("png")
+
     def _repr_svg_(self) -> str:
         """Return the diagram as a part of a page, which may show several of them."""
-        svg = self.render("svg").decode()
+        svg = shown(self.render("svg").decode())
         mark = f"convzoo{zlib.crc32(svg.encode()):08x}-"
         inside = svg[svg.index("<svg") :]
         return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", inside)
