@@ -148,7 +148,8 @@ def _network(model: keras.Model) -> Network:
     hidden = set(net.calls) - {layer.name for layer in model.layers}
     kept = {
         name: call._replace(
-            sources=tuple(t for t in call.sources if t.call not in hidden)
+            sources=tuple(t for t in call.sources if t.call not in hidden),
+            arguments=tuple(t for t in call.arguments if t.call not in hidden),
         )
         for name, call in net.calls.items()
         if name not in hidden

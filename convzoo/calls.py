@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +25,9 @@ _GROWING = (
 )
 
 
+_CUTTING = ("Conv", "Cropping", "Padding", "MatchSize")  # in the names of classes
+
+
 class Tensor(NamedTuple):
     """One output of one call."""
 
@@ -37,7 +40,8 @@ class Call(NamedTuple):
 
     name: str  # the layer's name; its second call is "<layer>#2"
     layer: Any
-    sources: tuple[Tensor, ...]
+    sources: tuple[Tensor, ...]  # what it reads, each tensor once
+    arguments: tuple[Tensor, ...]  # in their order, one given twice also twice
 
 
 class Network(NamedTuple):
@@ -84,10 +88,17 @@ def network(model: keras.Model) -> Network:
     shapes: dict[Tensor, Shape] = {}
     for entry in config["layers"]:
         for number, node in enumerate(entry["inbound_nodes"] or [[]]):
-            found = dict(_tensors(node))
+            given = list(_tensors(node))
             name = _call_name(entry["name"], number)
-            calls[name] = Call(name, layers[entry["name"]], tuple(found))
-            shapes.update(found)
+            if name in calls:
+                raise TypeError(
+                    f"model {model.name!r} has a layer named {name!r}, as the second "
+                    "call of another is called here: give it another name."
+                )
+            arguments = tuple(tensor for tensor, _ in given)
+            sources = tuple(dict.fromkeys(arguments))
+            calls[name] = Call(name, layers[entry["name"]], sources, arguments)
+            shapes.update(given)
     # An input that nothing reads stands in no call.
     shapes |= _ends(graph.inputs, config["input_layers"], layers)
     outputs = _ends(graph.outputs, config["output_layers"], layers)
@@ -104,28 +115,37 @@ def of_tensor(known: Mapping[str, tuple[Known, ...]], tensor: Tensor) -> Known:
     return outputs[tensor.slot] if len(outputs) > 1 else outputs[0]
 
 
+def graph_of(layer: Any) -> Network | None:
+    """Return the calls of a layer that is a model, None if it is none to be read."""
+    if not isinstance(layer, keras.Model):
+        return None
+    try:
+        return network(layer)
+    except TypeError:
+        return None
+
+
 def inside(
-    model: keras.Model, sources: Sequence[Known]
+    model: keras.Model, arguments: Sequence[Known]
 ) -> tuple[Network, dict[str, Known]] | None:
     """Return the graph of a model that is called as a layer, None if it has none.
 
-    With it, by the name of each of its inputs, what is known of the source given there.
+    With it, by the name of each of its inputs, what is known of the argument given
+    there.
     """
-    try:
-        inner = network(model)
-    except TypeError:
+    inner = graph_of(model)
+    if inner is None:
         return None
     names = [tensor._keras_history.operation.name for tensor in model.inputs]
-    # A tensor given for two inputs is one source.
-    return inner, dict(zip(names, itertools.cycle(sources), strict=False))
+    return inner, dict(zip(names, arguments, strict=False))
 
 
 def path_to(name: str, net: Network) -> tuple[str, ...]:
     """Return the models inside a model that lead to a call; none if none does."""
     for call in net.calls.values():
-        found = inside(call.layer, [call.name])
-        path = () if found is None else path_to(name, found[0])
-        if path or (found and name in found[0].calls):
+        found = graph_of(call.layer)
+        path = () if found is None else path_to(name, found)
+        if path or (found and name in found.calls):
             return (call.layer.name, *path)
     return ()
 
@@ -165,32 +185,63 @@ def _strides(net: Network, given: Mapping[str, int]) -> dict[str, tuple[int, ...
     """Return the strides of the outputs of each call; ``given`` are the inputs'."""
     found: dict[str, tuple[int, ...]] = {}
     for name, call in net.calls.items():
-        sources = [of_tensor(found, tensor) for tensor in call.sources]
-        sources = sources or [given.get(name, 1)]
+        read = [of_tensor(found, tensor) for tensor in call.arguments]
+        read = read or [given.get(name, 1)]
         if isinstance(call.layer, keras.Model):
-            found[name] = _through_model(call.layer, sources)
-        elif isinstance(call.layer, _GROWING):
-            found[name] = (max(1, max(sources) // step(call.layer)),)
+            found[name] = _through_model(call.layer, read)
         else:
-            found[name] = (max(sources) * step(call.layer),)
+            found[name] = (scaled(max(read), net, call),)
     return found
 
 
-def _through_model(model: keras.Model, sources: list[int]) -> tuple[int, ...]:
-    found = inside(model, sources)
+def _through_model(model: keras.Model, read: list[int]) -> tuple[int, ...]:
+    found = inside(model, read)
     if found is None:  # without a graph to follow
-        return (max(sources),)
+        return (max(read),)
     inner = _strides(*found)
     return tuple(of_tensor(inner, tensor) for tensor in found[0].outputs)
 
 
-def step(layer: Any) -> int:
-    """Return the stride of a layer's window, or the factor by which it grows a map."""
+def scaled(stride: int, net: Network, call: Call) -> int:
+    """Return the stride of what a call gives, from the stride of what it reads.
+
+    The first side of a map counts. Layers that state no stride are taken at what they
+    make of it, in whole numbers; what only cuts or pads a map leaves its stride.
+    """
+    step = _step(call.layer)
+    if step is not None:
+        growing = isinstance(call.layer, _GROWING)
+        return max(1, stride // step) if growing else stride * step
+    cuts = any(word in type(call.layer).__name__ for word in _CUTTING)
+    if cuts or not call.sources:
+        return stride
+    read, given = (
+        shape[1:-1] for shape in (net.inputs_of(call.name)[0], net.output_of(call.name))
+    )
+    if len(read) != len(given) or set(given) <= {1}:
+        return stride
+    (before, *_), (after, *_) = read, given
+    if before is None or after is None:
+        return stride
+    return max(1, stride * max(1, before // after) // max(1, after // before))
+
+
+def bare(layer: Any) -> Any:
+    """Return the layer inside a wrapper that only treats its weights."""
+    wrapped = isinstance(layer, keras.layers.SpectralNormalization)
+    return layer.layer if wrapped else layer
+
+
+def _step(layer: Any) -> int | None:
+    """Return the stride that a layer states, or the factor by which it grows a map."""
+    layer = bare(layer)
     size = getattr(layer, "strides", None)
     if size is None and isinstance(layer, _GROWING):
         size = layer.size
-    first = size[0] if isinstance(size, (tuple, list)) else size
-    return first if isinstance(first, int) else 1
+    elif size is None:  # a pooling as an operation has none of its own
+        size = getattr(layer, "pool_size", None)
+    first = size[0] if isinstance(size, (tuple, list)) and size else size
+    return first if type(first) is int else None
 
 
 def reachable(after: Mapping[Place, Iterable[Place]], start: Place) -> set[Place]:
@@ -205,8 +256,31 @@ def reachable(after: Mapping[Place, Iterable[Place]], start: Place) -> set[Place
     return found
 
 
+def dominators(net: Network) -> dict[str, str]:
+    """Return the last call before each through which all of its data come.
+
+    It is "" where there is none: for inputs and for what several inputs meet in.
+    """
+    above: dict[str, str] = {}
+    depth = {"": 0}
+    for call in net.calls:
+        sources = net.sources_of(call)
+        common = sources[0] if sources else ""
+        for source in sources[1:]:
+            other = source
+            while common != other:
+                if depth[common] < depth[other]:
+                    other = above[other]
+                else:
+                    common = above[common]
+        above[call], depth[call] = common, depth[common] + 1
+    return above
+
+
 def _functional(model: Any) -> tuple[Any, dict[str, Any]]:
     if isinstance(model, keras.Sequential):
+        if not model.layers:
+            raise TypeError(f"model {model.name!r} has no layers: add one first.")
         if not model.built or not model.inputs:
             raise TypeError(
                 f"model {model.name!r} is a Sequential model without an input shape: "
@@ -244,12 +318,16 @@ def _advice(model: Any) -> str:
 
 def _config(model: Any) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = model.get_config()
-    # Keras' own NotImplementedError: a layer's constructor has arguments to tell.
-    except NotImplementedError as error:
+        # Keras warns that a lambda could not be loaded again.
+        with warnings.catch_warnings(action="ignore"):
+            config: dict[str, Any] = model.get_config()
+    except Exception as error:  # whatever a layer of the user's raises
         # Keras explains over many lines, of which the first paragraph tells the layer.
         reason = " ".join(str(error).split("Example:")[0].split())
-        raise TypeError(f"model {model.name!r} cannot be read: {reason}") from error
+        raise TypeError(
+            f"model {model.name!r} cannot be read, since one of its layers does not "
+            f"tell its settings ({type(error).__name__}): {reason}"
+        ) from error
     return config
 
 
@@ -265,7 +343,8 @@ def _tensors(node: Any) -> Iterator[tuple[Tensor, Shape]]:
             shape = tuple(node["config"]["shape"])
             yield Tensor(_call_name(layer, number), index), shape
         else:
-            for value in node.values():
+            # Keras gives a model the values of a dictionary by their keys.
+            for _, value in sorted(node.items(), key=lambda item: str(item[0])):
                 yield from _tensors(value)
     elif isinstance(node, (list, tuple)):
         for value in node:
@@ -282,10 +361,7 @@ def _ends(
     for (layer, number, index), tensor in zip(places, tensors, strict=True):
         # A functional model inside a model counts its own making as its first call,
         # here but not where a call of the graph refers to it.
-        own = hasattr(layers[layer], "operations") and not isinstance(
-            layers[layer], keras.Sequential
-        )
-        name = _call_name(layer, number - own)
+        name = _call_name(layer, number - isinstance(layers[layer], Functional))
         found[Tensor(name, index)] = tuple(tensor.shape)
     return found
 

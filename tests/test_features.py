@@ -257,7 +257,7 @@ def test_images_of_a_model_with_a_record():
         ("cat.jpg", r"an array as it reads them, \(n, 8, 8, 3\), found str"),
         ([np.ones((8, 8, 3)), np.ones((4, 8, 3))], "an array as it .* found list"),
         (np.ones((2, 8, 9, 3)), r"\(2, 8, 9, 3\) do not fit .*'tiny'.*\(n, 8, 8, 3\)"),
-        (np.ones((0, 8, 8, 3)), r"shape \(0, 8, 8, 3\) do not fit"),
+        (np.ones((0, 8, 8, 3)), r"shape \(0, 8, 8, 3\) hold nothing: give at"),
         (np.ones((1, 8, 8, 3), "uint8"), "dtype uint8 are not normalised"),
         (np.full((1, 8, 8, 3), np.nan), "hold NaN or infinity"),
         (np.ones((1, 8, 8, 3), bool), "dtype bool hold no pixels: give numbers"),

@@ -307,7 +307,7 @@ def two_outputs():
         ({"layer": "conv_2"}, r"'conv_2' is not a layer .* did you mean 'conv2'"),
         (
             {"layer": "head_flatten"},
-            r"'head_flatten' gives no maps, .* but \(None, 9\)",
+            r"'head_flatten' gives no maps of .* but \(None, 9\)",
         ),
         ({"layer": "head_predictions"}, "'head_predictions' does not lead to"),
         ({"images": "cat.jpg"}, "images must be an array as it reads them"),
@@ -340,7 +340,7 @@ def test_models_that_it_cannot_explain():
         grad_cam(keras.Model(image, x), images)
     with pytest.raises(TypeError, match="'unbuilt' is a Sequential model without"):
         grad_cam(keras.Sequential([layers.Dense(2)], name="unbuilt"), images)
-    with pytest.raises(TypeError, match=r"functional keras\.Model, found Subclassed"):
+    with pytest.raises(TypeError, match=r"Sequential keras\.Model, found Subclassed"):
         grad_cam(Subclassed(), images)
     with without_weights():
         empty = tiny()

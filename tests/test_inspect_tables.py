@@ -124,7 +124,7 @@ def test_a_layer_that_does_not_describe_itself_is_named():
     image = keras.Input((8,))
     model = keras.Model(image, Projected(layers.Dense(3).units, name="x")(image))
     assert model.count_params() == 27
-    with pytest.raises(TypeError, match=r"cannot be read: .*Projected.*get_config"):
+    with pytest.raises(TypeError, match=r"cannot be read, .*: .*Projected.*get_config"):
         macs(model)
 
 
@@ -158,7 +158,7 @@ def test_foreign_models_are_drawn_and_tabulated(make, level):
 def test_networks_with_other_names_are_drawn_in_order(name, level):
     graph = model_graph(application(name), level)
     assert all(edge.source < edge.target for edge in graph.edges)
-    assert sum(node.output for node in graph.nodes) == 1
+    assert sum(bool(node.outputs) for node in graph.nodes) == 1
 
 
 # Words
@@ -192,7 +192,7 @@ def test_networks_with_other_names_are_drawn_in_order(name, level):
         (layers.Activation("log_softmax"), "log softmax", "activation"),
         (layers.SpatialDropout2D(0.25), "spatial dropout 0.25", "regularization"),
         (layers.EinsumDense("ab,bc->ac", 3), "einsum dense", "dense"),
-        (layers.LSTM(3), "LSTM, tanh", "other"),
+        (layers.LSTM(3), "LSTM 3, tanh", "other"),
     ],
 )
 def test_operations_in_shorthand(layer, text, kind):

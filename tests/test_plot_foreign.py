@@ -35,8 +35,8 @@ def edges(model, level="block", **options):
 
 
 def test_layers_called_again():
-    assert edges(repeated())[0] == ("left", "shared .. shared#2")
-    assert edges(repeated(), collapse=False) == [
+    """Drawn each by itself: a row of boxes would have weights of their own."""
+    assert edges(repeated()) == [
         ("left", "shared"),
         ("shared", "shared#2"),
         ("shared#2", "total"),
@@ -53,7 +53,7 @@ def test_models_in_models():
         ("inner#2", "tail"),
     ]
     assert [node.kind for node in graph.nodes] == ["input", "model", "model", "model"]
-    assert [node.name for node in graph.nodes if node.output] == ["inner", "tail"]
+    assert [node.name for node in graph.nodes if node.outputs] == ["inner", "tail"]
 
 
 def test_sequential_models():
@@ -79,7 +79,7 @@ def test_operations_are_boxes():
         ("add_1", "relu"),
         ("relu", "multiply"),
     ]
-    assert [node.name for node in model_graph(model).nodes if node.output] == [
+    assert [node.name for node in model_graph(model).nodes if node.outputs] == [
         "twice",
         "multiply",
     ]
@@ -123,7 +123,7 @@ def test_inputs_that_are_outputs_or_unread():
     graph = model_graph(model)
     assert edges(model) == [("image", "dense")]
     assert boxes(model) == ["image", "dense", "unread", "other"]
-    assert [node.output for node in graph.nodes] == [True, True, False, False]
+    assert [bool(node.outputs) for node in graph.nodes] == [True, True, False, False]
     assert [node.shape for node in graph.nodes] == [
         (None, 4),
         (None, 2),
@@ -217,7 +217,11 @@ def test_branches_that_shrink_alike_are_a_box():
     both = layers.Concatenate(name="reduce")([conv(image, 8, 3, 2), pooled])
     (_, box) = model_graph(keras.Model(image, both)).nodes
     assert box.name == "reduce"
-    assert box.lines == ("3x3 conv 8 /2, ReLU", "3x3 max pool /2", "concat")
+    assert box.lines == (
+        "3x3 conv 8 /2, ReLU",
+        "beside: 3x3 max pool /2",
+        "concat",
+    )
 
 
 def test_the_outermost_fork_wins():
@@ -316,7 +320,7 @@ def test_a_norm_of_its_own_name_is_no_part_of_the_block_before():
             [(8, 1), (4, 3)],
             [f"1x1 conv 8{ARROW}3x3 4  x2 in parallel"],
         ),
-        ([(4, 1)], [(4, 3)], ["1x1 conv 4", "3x3 conv 4"]),
+        ([(4, 1)], [(4, 3)], ["1x1 conv 4", "beside: 3x3 conv 4"]),
         ([(4, 3), (4, 3)], [], ["3x3 conv 4  x2"]),
     ],
 )

@@ -348,7 +348,7 @@ def test_stages_refuse_what_has_none():
                 [keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1, name="Conv")]
             )
         )
-    with pytest.raises(TypeError, match="Sequential keras.Model, found int: build"):
+    with pytest.raises(TypeError, match=r"Sequential keras.Model, found int: build"):
         stages(3)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from convzoo.calls import Network, Shape, network
+from convzoo.calls import Network, Shape, bare, network
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -63,7 +63,11 @@ def macs(model: keras.Model) -> dict[str, int | None]:
 def call_macs(net: Network) -> dict[str, int | None]:
     """Return the multiply-accumulates of every call of a network already read."""
     return {
-        name: _call_macs(call.layer, net.inputs_of(name), net.output_of(name))
+        name: _call_macs(
+            bare(call.layer),
+            [net.shapes[tensor] for tensor in call.arguments],
+            net.output_of(name),
+        )
         for name, call in net.calls.items()
     }
 
@@ -78,11 +82,19 @@ def total(parts: Iterable[int | None]) -> int | None:
     return known
 
 
-def parameters(layer: Any) -> tuple[int, int]:
-    """Return all and the trainable parameters of a layer, from shapes alone."""
-    if not isinstance(layer, keras.layers.Layer):
-        return 0, 0
-    return _size(layer.weights), _size(layer.trainable_weights)
+def call_parameters(net: Network) -> dict[str, tuple[int, int]]:
+    """Return all and the trainable parameters of every call, from shapes alone.
+
+    What several calls share, also inside models, counts with the first of them.
+    """
+    seen: set[int] = set()
+    found: dict[str, tuple[int, int]] = {}
+    for name, call in net.calls.items():
+        own = [w for w in getattr(call.layer, "weights", ()) if id(w) not in seen]
+        seen |= {id(weight) for weight in own}
+        trained = {id(w) for w in getattr(call.layer, "trainable_weights", ())}
+        found[name] = _size(own), _size(w for w in own if id(w) in trained)
+    return found
 
 
 def _size(variables: Iterable[Any]) -> int:
@@ -112,9 +124,12 @@ def _multiplied(layer: Any, inputs: list[Shape]) -> int | None:
     if isinstance(layer, keras.layers.Dense):  # whose kernel may be quantized, packed
         return None if inputs[0][-1] is None else inputs[0][-1] * layer.units
     kernels = [weight for weight in layer.weights if weight.name in _MULTIPLIED]
-    ours = type(layer).__module__.startswith("convzoo.")
-    known = ours or isinstance(layer, _KNOWN) or not kernels
-    return _size(kernels) if known else None
+    if isinstance(layer, _KNOWN) or type(layer).__module__.startswith("convzoo."):
+        return _size(kernels)
+    # A layer of the user's may multiply by any matrix that it holds.
+    foreign = not type(layer).__module__.startswith("keras.")
+    matrices = foreign and any(len(weight.shape) > 1 for weight in layer.weights)
+    return None if kernels or matrices else 0
 
 
 def _model_macs(model: Any, inputs: list[Shape]) -> int | None:
@@ -122,6 +137,7 @@ def _model_macs(model: Any, inputs: list[Shape]) -> int | None:
         inner = network(model)
     except TypeError:  # a subclassed model has no graph to count
         return None if model.weights else 0
-    if [tuple(tensor.shape) for tensor in model.inputs] != inputs:
+    own = [tuple(tensor.shape)[1:] for tensor in model.inputs]
+    if own != [shape[1:] for shape in inputs]:
         return None
     return total(call_macs(inner).values())

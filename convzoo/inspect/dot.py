@@ -35,7 +35,8 @@ LINKS = {
 
 def title_of(node: Node) -> str:
     """Return a box's first line."""
-    return node.name if node.repeats == 1 else f"{node.name}  x{node.repeats}"
+    name = _one_line(node.name)
+    return name if node.repeats == 1 else f"{name}  x{node.repeats}"
 
 
 def lines_of(node: Node, *, show_shapes: bool, show_layer_names: bool) -> list[str]:
@@ -43,8 +44,11 @@ def lines_of(node: Node, *, show_shapes: bool, show_layer_names: bool) -> list[s
     lines = list(node.lines)
     if not show_layer_names and node.repeats > 1:
         lines.append(f"(x{node.repeats})")
-    if node.output and show_shapes:
-        lines.append(f"output {shape_text(node.shape)}")
+    if show_shapes:
+        for shape, same in groupby(node.outputs):
+            count = len(list(same))
+            times = f"  x{count}" if count > 1 else ""
+            lines.append(f"output {shape_text(shape)}{times}")
     return lines
 
 
@@ -65,7 +69,12 @@ def clusters_of(graph: Graph) -> list[tuple[str, list[int]]]:
         return [(node.name, [index]) for index, node in enumerate(graph.nodes)]
     numbered = groupby(enumerate(graph.nodes), lambda item: item[1].home)
     found = [[index for index, _ in members] for _, members in numbered]
-    return [(graph.nodes[members[0]].block, members) for members in found]
+    return [(_one_line(graph.nodes[row[0]].block), row) for row in found]
+
+
+def _one_line(name: str) -> str:
+    """Return a name without what no font has a letter for."""
+    return "".join(letter if letter.isprintable() else " " for letter in name)
 
 
 def dot_text(
@@ -164,7 +173,8 @@ def _legend(graph: Graph) -> str:
 
 
 def _text(text: str) -> str:
-    return html.escape(text, quote=False)
+    """Write a text for a label, in which Graphviz expands what follows a backslash."""
+    return html.escape(text, quote=False).replace("\\", "\\\\")
 
 
 def _make_room(box: graphviz.Digraph, title: str, graph: Graph, first: int) -> None:

@@ -73,9 +73,14 @@ def feature_extractor(
     missing = [stride for stride in wanted if stride not in tapped]
     if missing:
         has = ", ".join(map(str, tapped)) or "none"
+        inner = [c.layer.name for c in net.calls.values() if _has_maps(c.layer)]
+        hint = [
+            f"; for those inside {name!r} give model.get_layer({name!r})"
+            for name in inner[:1]
+        ]
         raise ValueError(
             f"strides={wanted}: model {model.name!r} has no map at stride "
-            f"{missing[0]}; the strides of its maps are {has}."
+            f"{missing[0]}; the strides of its maps are {has}{''.join(hint)}."
         )
     for stride in wanted:
         require(
@@ -123,6 +128,7 @@ def feature_maps(
     batch = batch_of(model, images)
     # Outputs are numbered, since a name such as "conv#2" may not name an output.
     inner = _submodel(model, {f"m{i}": name for i, name in enumerate(names)}, "maps")
+    inner.run_eagerly = True  # compiled for one call it would take longer
     parts = [
         inner.predict_on_batch(batch[start : start + _BATCH])
         for start in range(0, len(batch), _BATCH)
@@ -170,8 +176,9 @@ def pixels(model: keras.Model, images: Images) -> NDArray[np.uint8]:
     recipe = _recipe(model, shape)
     if recipe is None:
         raise ValueError(
-            f"Model {model.name!r} has neither published weights nor preprocessing "
-            "inside, so how it sees images is not known: fit them to its input."
+            f"Model {model.name!r} was built without published weights and without "
+            "include_preprocessing=True, so how it sees images is not known: fit them "
+            "to its input."
         )
     fitted = prepare(images, recipe, size=_size(shape, recipe), normalise=False)
     return fitted.astype(np.uint8)
@@ -246,6 +253,12 @@ def _tapped(model: keras.Model, net: Network) -> dict[int, str]:
     return dict(sorted(ends.items()))
 
 
+def _has_maps(layer: Any) -> bool:
+    """Say whether a layer is a model with maps inside."""
+    found = calls.graph_of(layer)
+    return found is not None and any(len(s) == 4 for s in found.shapes.values())
+
+
 def _submodel(model: keras.Model, names: dict[str, str], called: str) -> keras.Model:
     """Return a model on the same layers that gives the maps of these calls."""
     tensors = calls.tensors_of(model)
@@ -259,6 +272,13 @@ def _joined(tensors: list[keras.KerasTensor], name: str) -> keras.KerasTensor:
     """Return the only tensor of a call; AlexNet's two towers as one."""
     if len(tensors) == 1:
         return tensors[0]
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    require(
+        len({shape[:-1] for shape in shapes}) == 1,
+        f"layer={name!r} gives {len(shapes)} tensors of different shapes, "
+        f"{' and '.join(map(str, shapes))}: name the layers that make them, or those "
+        "that read them.",
+    )
     return keras.layers.Concatenate(name=f"{name.replace('#', '_')}_concat")(tensors)
 
 
@@ -318,14 +338,17 @@ def _checked(
     array = _array(images)
     if array is None:
         raise ValueError(
-            f"Model {model.name!r} has neither published weights nor preprocessing "
-            f"inside, so images must be an array as it reads them, (n, {form}), found "
-            f"{type(images).__name__}."
+            f"Model {model.name!r} was built without published weights and without "
+            "include_preprocessing=True, so images must be an array as it reads them, "
+            f"(n, {form}), found {type(images).__name__}."
         )
     batch = array[np.newaxis] if array.ndim == 3 else array
     require(
+        batch.size > 0,
+        f"images of shape {array.shape} hold nothing: give at least one.",
+    )
+    require(
         batch.ndim == 4
-        and 0 not in batch.shape
         and all(
             wanted in (None, found)
             for wanted, found in zip(shape, batch.shape[1:], strict=True)

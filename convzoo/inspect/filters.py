@@ -106,12 +106,12 @@ def _few(names: Sequence[str]) -> str:
 def _paths(net: calls.Network) -> Iterator[str]:
     """Yield what leads to each model inside a network that has convolutions."""
     for call in net.calls.values():
-        found = calls.inside(call.layer, [call.name])
+        found = calls.graph_of(call.layer)
         if found is not None:
             step = f".get_layer({call.layer.name!r})"
-            if _kernels(found[0]):
+            if _kernels(found):
                 yield step
-            yield from (step + rest for rest in _paths(found[0]))
+            yield from (step + rest for rest in _paths(found))
 
 
 def _kernel(layer: Any) -> Any:

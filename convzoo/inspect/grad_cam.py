@@ -25,9 +25,10 @@ from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images
 
 _BATCH = 16  # gradients keep the maps of all layers
-# What ends a classifier: as an activation; as a layer or an operation of its own.
-_SQUASHING = ("softmax", "sigmoid", "log_softmax")
+# What ends a classifier as a layer or an operation of its own, and what may follow.
 _SQUASHERS = ("Softmax", "Sigmoid", "LogSoftmax")
+_PASSING = ("Dropout", "Flatten", "Identity", "Reshape")
+_PROBE = np.array([[-9, -1, 0, 1, 9], [9, 0, 9, -9, 3]], "float32")
 
 
 class _Classifier(NamedTuple):
@@ -120,19 +121,36 @@ def _main(model: keras.Model, net: Network) -> tuple[keras.KerasTensor, Tensor]:
 
 
 def _last_map(model: keras.Model, net: Network, end: Tensor) -> str:
-    """Walk back from the scores, while all data pass one layer, to the first map."""
-    name = end.call
-    while len(net.sources_of(name)) == 1:
-        (name,) = net.sources_of(name)
-        shape, what = net.output_of(name), kind(net.calls[name].layer)
-        if what == "input":
-            break
-        passing = what in ("pooling", "regularization", "reshape")
+    """Walk back from the scores, by what all data pass, to a map that was learned."""
+    above, name = calls.dominators(net), end.call
+    while name:
+        layer, shape = net.calls[name].layer, net.output_of(name)
+        passing = kind(layer) in ("pooling", "regularization", "reshape", "input")
         if len(shape) == 4 and shape[1:3] != (1, 1) and not passing:
-            return name
+            if _is_learned(net, name):
+                return name
+            break
+        inner = calls.graph_of(layer) if len(shape) == 2 else None
+        if inner and any(len(shape) == 4 for shape in inner.shapes.values()):
+            raise ValueError(
+                f"The maps of model {model.name!r} stand inside its layer {name!r}, "
+                "itself a model that counts as one layer: give "
+                f"model.get_layer({name!r}) and what it reads."
+            )
+        name = above[name]
     raise ValueError(
         f"Model {model.name!r} has no map that all data pass before its head: name the "
         "layer to explain, as in grad_cam(..., layer=...)."
+    )
+
+
+def _is_learned(net: Network, name: str) -> bool:
+    """Say whether weights shape a map; those of a normalization of images do not."""
+    sources = {call: net.sources_of(call) for call in net.calls}
+    return any(
+        getattr(net.calls[call].layer, "weights", ())
+        and type(net.calls[call].layer).__name__ != "Normalization"
+        for call in (name, *calls.reachable(sources, name))
     )
 
 
@@ -145,16 +163,17 @@ def _check_layer(name: str, model: keras.Model, net: Network, end: Tensor) -> No
     )
     sources = {call: net.sources_of(call) for call in net.calls}
     before = calls.reachable(sources, end.call)
-    shape = net.output_of(name) if name in before else ()
+    shapes = {tuple(t.shape) for t in calls.tensors_of(model)[name]}
     require(
-        name in before,
+        name in before and kind(net.calls[name].layer) != "input",
         f"layer={name!r} does not lead to the scores of model {model.name!r}: name a "
         "layer before its head.",
     )
+    found = " and ".join(map(str, sorted(shapes, key=str)))
     require(
-        len(shape) == 4,
-        f"layer={name!r} gives no maps, (batch, height, width, channels), but {shape}: "
-        "name a layer before the head.",
+        len(shapes) == 1 and len(min(shapes)) == 4,
+        f"layer={name!r} gives no maps of one shape, (batch, height, width, channels), "
+        f"but {found}: name a layer before the head.",
     )
 
 
@@ -162,7 +181,10 @@ def _classes(asked: Any, images: int, classes: int) -> NDArray[np.intp] | None:
     """Return the class to explain for each image; None for the predicted ones."""
     if asked is None:
         return None
-    found = np.asarray(asked)
+    try:
+        found = np.asarray(asked)
+    except ValueError:  # ragged
+        found = np.array(None)
     require(
         found.dtype.kind in "iu"
         and found.shape in ((), (images,))
@@ -180,16 +202,53 @@ def _to_logits(
 
     The graph ends before a layer that squashes, whose earlier calls stay as they are.
     """
-    last = net.calls[end.call]
     head: Callable[[Any], Any] = _unchanged
-    if _squashes(last.layer):
-        (source,) = last.sources
-        tensor = calls.tensors_of(model)[source.call][source.slot]
-        if getattr(last.layer, "weights", ()):
-            head = _without_activation(last.layer)
+    found = _before_squashing(model, net, end)
+    if found:
+        tensor, head = found
+    classes = net.shapes[end][1]
     with deep_graphs():
         graph = keras.Model(model.inputs, tensor)
-    return _Classifier(graph, net.calls[target].layer, head)
+    return _Classifier(
+        graph,
+        net.calls[target].layer,
+        lambda x: keras.ops.reshape(head(x), (-1, classes)),
+    )
+
+
+def _before_squashing(
+    model: keras.Model, net: Network, end: Tensor
+) -> tuple[Any, Callable[[Any], Any]] | None:
+    """Return the last tensor before a squashing, and what makes logits of it.
+
+    What only orders the scores anew may follow; the head may be a model itself. None if
+    nothing squashes.
+    """
+    last = net.calls[end.call]
+    while type(last.layer).__name__ in _PASSING and len(last.sources) == 1:
+        end = last.sources[0]
+        last = net.calls[end.call]
+    head = _logits_of(last.layer, end.slot) if len(last.sources) == 1 else None
+    if head is None:
+        return None
+    (source,) = last.sources
+    return calls.tensors_of(model)[source.call][source.slot], head
+
+
+def _logits_of(layer: Any, slot: int) -> Callable[[Any], Any] | None:
+    """Return what a layer or a model does before it squashes, None if it does not."""
+    inner = calls.graph_of(layer)
+    if inner is not None:
+        found = _before_squashing(layer, inner, inner.outputs[slot])
+        if found is None:
+            return None
+        logits, head = found
+        with deep_graphs():
+            body = keras.Model(layer.inputs, logits)
+        return lambda x: head(body(x, training=False))
+    if not _squashes(layer):
+        return None
+    return _without_activation(layer) if getattr(layer, "weights", ()) else _unchanged
 
 
 def _unchanged(x: Any) -> Any:
@@ -197,9 +256,16 @@ def _unchanged(x: Any) -> Any:
 
 
 def _squashes(layer: Any) -> bool:
+    """Say whether a layer ends with a softmax, a sigmoid or the logarithm of one."""
     if type(layer).__name__ in _SQUASHERS:
         return True
-    return getattr(getattr(layer, "activation", None), "__name__", "") in _SQUASHING
+    activation = getattr(layer, "activation", None)
+    if not callable(activation):
+        return False
+    # By what it does: names differ between frameworks, and a lambda has none.
+    found = _numpy(activation(keras.ops.convert_to_tensor(_PROBE)))
+    shares = np.exp(found) if (found <= 0).all() else found
+    return bool(((shares >= 0) & (shares <= 1)).all())
 
 
 def _without_activation(layer: Any) -> Callable[[Any], Any]:

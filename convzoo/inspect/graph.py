@@ -31,7 +31,7 @@ class Node(NamedTuple):
     calls: tuple[str, ...]  # of the whole row, also of a layer that stands for several
     block: str  # the block a layer stands in, of a row with its "x5"; else its name
     shape: Shape  # of the last map
-    output: bool  # whether the model's output leaves here
+    outputs: tuple[Shape, ...]  # of the model that leave here
     home: int = 0  # index of the block; two may have one name
 
 
@@ -104,7 +104,6 @@ def network_graph(
 def _node(
     net: Network, name: str, calls: tuple[str, ...], blocks: dict[str, str], level: str
 ) -> Node:
-    made = {tensor.call for tensor in net.outputs}
     parts: dict[str, list[str]] = {}
     for call in calls:
         parts.setdefault(blocks[call], []).append(call)
@@ -122,7 +121,7 @@ def _node(
         calls=calls,
         block=name,
         shape=_shape(net, calls[-1]),
-        output=any(call in made for call in calls),
+        outputs=tuple(net.shapes[t] for t in net.outputs if t.call in calls),
     )
 
 
@@ -147,10 +146,15 @@ def _repeats(net: Network, first: Node, second: Node) -> bool:
 
     Both read one tensor and no more: of several, which stands for which is not told.
     """
+    pair = first, second
     left = {reader for call in first.calls for reader in net.readers[call]}
     return bool(
         first.operations == second.operations
-        and not first.output
+        and not first.outputs
+        # A layer that is used again has no weights of its own.
+        and all(
+            call == net.calls[call].layer.name for box in pair for call in box.calls
+        )
         and len(set(_incoming(net, first))) == 1
         and set(_incoming(net, second)) == {Tensor(first.calls[-1], 0)}
         and left - set(first.calls) <= set(second.calls)
@@ -209,6 +213,9 @@ def _span(first: str, last: str) -> str:
 def _layers(net: Network, node: Node, blocks: dict[str, str]) -> Iterator[Node]:
     """Yield the layers of a block; of a row, those of the first block for all."""
     size = len(node.calls) // node.repeats
+    if size == node.repeats == 1:
+        yield node._replace(name=node.calls[0])
+        return
     if size == 1:
         yield node
         return
@@ -223,8 +230,10 @@ def _edges(net: Network, nodes: list[Node]) -> tuple[Edge, ...]:
     found = _joined(net, nodes)
     links = _links(net, nodes, found)
     entering: dict[int, set[Shape]] = {}
-    for _, target, tensor in found:
-        entering.setdefault(target, set()).add(net.shapes[tensor])
+    for way in sorted(found, key=lambda way: links[way] in SKIPS):
+        # What skips boxes tells nothing of the usual way, if there is one.
+        if links[way] not in SKIPS or way[1] not in entering:
+            entering.setdefault(way[1], set()).add(net.shapes[way[2]])
     edges: list[Edge] = []
     for way in sorted(found, key=lambda way: (links[way] != "", way[:2])):
         source, target, tensor = way
@@ -242,7 +251,7 @@ Way = tuple[int, int, Tensor]  # from box to box
 
 
 def _joined(net: Network, nodes: list[Node]) -> dict[Way, bool]:
-    """Return the data's ways from box to box, one for each two, and what overtakes."""
+    """Return the ways from box to box, one for each shape, and whether it overtakes."""
     place = {call: index for index, node in enumerate(nodes) for call in node.calls}
     found: dict[tuple[int, int], list[Tensor]] = {}
     for index, node in enumerate(nodes):
@@ -253,8 +262,8 @@ def _joined(net: Network, nodes: list[Node]) -> dict[Way, bool]:
     ways: dict[Way, bool] = {}
     for (source, target), tensors in found.items():
         short = _overtaking(net, tensors, nodes[target])
-        usual = [tensor for tensor in tensors if tensor not in short][:1]
-        ways |= {(source, target, t): t in short for t in (*usual, *short)}
+        usual = {net.shapes[t]: t for t in reversed(tensors) if t not in short}
+        ways |= {(source, target, t): t in short for t in (*usual.values(), *short)}
     return ways
 
 
@@ -262,21 +271,17 @@ def _overtaking(net: Network, tensors: list[Tensor], target: Node) -> list[Tenso
     """Find what leaves a box earlier and is read later than what goes beside it."""
     if len(tensors) == 1:
         return []
-    order = {call: index for index, call in enumerate(net.calls)}
     reader = {
         tensor: next(c for c in target.calls if tensor in net.calls[c].sources)
         for tensor in tensors
     }
-
-    def leads(first: str, second: str) -> bool:
-        sooner = order[first] < order[second]  # told at once
-        return sooner and second in reachable(net.readers, first)
-
+    starts = {tensor.call for tensor in tensors} | set(reader.values())
+    after = {call: reachable(net.readers, call) & starts for call in starts}
     return [
         one
         for one in tensors
         if any(
-            leads(one.call, other.call) and leads(reader[other], reader[one])
+            other.call in after[one.call] and reader[one] in after[reader[other]]
             for other in tensors
         )
     ]
@@ -315,7 +320,7 @@ def _side_heads(
     nodes: list[Node], reached: dict[int, set[int]], found: Iterable[Way]
 ) -> list[Way]:
     """Find the edges to ends of their own where the trunk goes on twice as long."""
-    ends = [index for index, node in enumerate(nodes) if node.output]
+    ends = [index for index, node in enumerate(nodes) if node.outputs]
     # The end that most of the boxes lead to is the trunk's.
     main = max(ends, key=lambda end: sum(end in behind for behind in reached.values()))
 
@@ -335,12 +340,13 @@ def _side_heads(
 
 def _skip(net: Network, tensor: Tensor, target: Node) -> str:
     """Tell how what skipped boxes is taken up: added, or joined and cropped first."""
-    reader = next(c for c in target.calls if tensor in net.calls[c].sources)
+    # A gate reads a copy before that is taken up.
+    *_, reader = (c for c in target.calls if tensor in net.calls[c].sources)
     way = [tensor.call, reader]
     while len(net.sources_of(way[-1])) == len(net.readers[way[-1]]) == 1:
         way += net.readers[way[-1]]
     layers = [net.calls[call].layer for call in way]
     if operations.operation(layers[-1]) == "add":
         return ADDED
-    cropped = any("Cropping" in type(layer).__name__ for layer in layers)
+    cropped = any(operations.is_crop(layer) for layer in layers)
     return CROPPED if cropped else COPIED

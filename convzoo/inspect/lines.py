@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any, NamedTuple
 
 from convzoo.calls import Network
@@ -49,16 +49,34 @@ def lines_of(net: Network, calls: Sequence[str]) -> tuple[str, ...]:
     chains = _chains(net, calls)
     branches = _entries(net, chains)
     if len(branches) >= 3 or _alike(net, chains):
-        return _short(_branch_lines(net, _as_joined(net, chains)), " in parallel")
-    return _short(
-        [
-            line
-            for chain in chains
-            for prefix in [_shortcut(net, chain, chains)]
-            for unit in chain
-            for line in (*_identity(net, unit, branches), prefix + unit.text)
-        ]
+        told = _branch_lines(net, _as_joined(net, chains))
+        return _short(told, [True] * len(told))
+    lines: list[str] = []
+    units: list[Unit | None] = []  # of each line, if it has one
+    for chain in chains:
+        prefix = _shortcut(net, chain, chains) or _beside(net, chain, chains)
+        for unit in chain:
+            told = [*_identity(net, unit, branches), prefix + unit.text]
+            lines += told
+            units += [*[None] * (len(told) - 1), unit]
+    # What reads alike may differ in what is not said.
+    number, numbers = 0, [0] * len(lines)
+    for place in range(1, len(lines)):
+        number += lines[place] != lines[place - 1] or not _same(
+            net, units[place - 1], units[place]
+        )
+        numbers[place] = number
+    return _short(lines, numbers=numbers)
+
+
+def _same(net: Network, first: Unit | None, second: Unit | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    one, other = (
+        [operations.settings(net.calls[call].layer) for call in unit.calls]
+        for unit in (first, second)
     )
+    return one == other
 
 
 def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -78,7 +96,12 @@ def gist_of(net: Network, blocks: Sequence[Sequence[str]]) -> tuple[str, ...]:
                 if unit.kind not in ("merge", "reshape", *operations.FOLLOWERS)
             ]
             lines.append(_chain_line(heads) or chains[-1][-1].text)
-    return _short(lines)
+    read = [{s for call in calls for s in net.sources_of(call)} for calls in blocks]
+    apart = [
+        number > 0 and read[number].isdisjoint(blocks[number - 1])
+        for number in range(len(blocks))
+    ]
+    return _short(lines, apart)
 
 
 def _gist(net: Network, unit: Unit) -> str:
@@ -89,11 +112,22 @@ def _gist(net: Network, unit: Unit) -> str:
     return ", ".join((unit.operation, *(end for end in ends if "ReLU" not in end)))
 
 
-def _short(lines: Sequence[str], how: str = "") -> tuple[str, ...]:
+def _short(
+    lines: Sequence[str], apart: Sequence[bool] = (), numbers: Sequence[int] = ()
+) -> tuple[str, ...]:
+    """Join equal lines in a row and leave out the middle of many.
+
+    Args:
+        lines: The lines.
+        apart: Of each, whether it stands beside the one before, not behind it.
+        numbers: Differ where lines that read alike are not equal.
+    """
     merged = []
-    for line, same in groupby(lines):
-        count = len(list(same))
-        times = f"  x{count}{how}" if count > 1 else ""
+    rows = zip_longest(lines, numbers, apart)
+    for (line, _), same in groupby(rows, key=lambda row: row[:2]):
+        *_, (*_, beside) = row = list(same)
+        how = " in parallel" if beside else ""
+        times = f"  x{len(row)}{how}" if len(row) > 1 else ""
         cut = (
             line
             if len(line) <= _WIDEST
@@ -178,7 +212,7 @@ def _alike(net: Network, chains: Sequence[Chain]) -> bool:
     for chain in chains:
         joins = tuple(net.readers[chain[-1].calls[-1]])
         texts = {unit.text for unit in chain}
-        if joins and not _shortcut(net, chain, chains):
+        if not _shortcut(net, chain, chains):
             if not texts.isdisjoint(branches.get(joins, ())):
                 return True
             branches[joins] = branches.get(joins, set()) | texts
@@ -200,6 +234,14 @@ def _shortcut(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:
     )
     short = all(len(chain) < len(other) for other in rivals)
     return "shortcut: " if rivals and added and short else ""
+
+
+def _beside(net: Network, chain: Chain, chains: Sequence[Chain]) -> str:
+    """Tell a branch from what follows the one that is listed before it."""
+    readers = net.readers[chain[-1].calls[-1]]
+    earlier = chains[: chains.index(chain)]
+    joined = any(net.readers[other[-1].calls[-1]] == readers for other in earlier)
+    return "beside: " if readers and joined else ""
 
 
 def _identity(net: Network, unit: Unit, branches: Sequence[Chain]) -> tuple[str, ...]:

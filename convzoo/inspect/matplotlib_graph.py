@@ -14,7 +14,7 @@ from convzoo.inspect import dot, looks
 from convzoo.inspect.curves import draw_line, turned, way
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Link, Point
-from convzoo.inspect.nested import Nested, nested_layout
+from convzoo.inspect.nested import Corner, Nested, nested_layout
 from convzoo.inspect.operations import KINDS, shape_text
 from convzoo.inspect.picture import Picture, style, width_of
 
@@ -26,6 +26,13 @@ _ACROSS = 22.0
 _ALONG = {"stage": 28.0, "block": 28.0, "layer": 22.0}
 _FRAME = 8.0  # between a block's border and its layers
 _SWATCH = 14.0
+# Where frames have their titles, which is the page's upper left corner.
+_CORNERS: dict[str, Corner] = {
+    "TB": "start",
+    "BT": "end",
+    "LR": "aside",
+    "RL": "aside",
+}
 
 
 class _Text(NamedTuple):
@@ -135,10 +142,11 @@ def _placed(graph: Graph, measured: _Measured) -> Nested:
         sizes if sideways else _with_room(sizes, graph, labels),
         links,
         [members for _, members in dot.clusters_of(graph)],
-        [title.size if sideways else _width(title) + 4 for title in titles],
+        [title.size + 2 if sideways else _width(title) + 4 for title in titles],
         across=_ACROSS,
         along=_widest(labels) + 24 if sideways else _ALONG[graph.level],
         margin=_FRAME,
+        corner=_CORNERS[measured.rankdir],
     )
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from convzoo.inspect.layered import Item, Layout, Link, Point, layout
 
 Spot = tuple[str, int]  # a "box", or the port "in" or "out" of what a box gives
 Pair = tuple[Spot, Spot]
+Corner = Literal["start", "end", "aside"]
 
 _PORT = Item(4.0, 0.0)
 
@@ -52,6 +53,7 @@ def nested_layout(
     across: float,
     along: float,
     margin: float,
+    corner: Corner = "start",
 ) -> Nested:
     """Place boxes inside frames, and the frames on ranks.
 
@@ -60,12 +62,15 @@ def nested_layout(
         links: Their edges, by index.
         groups: Indices of the boxes of each frame, in order; one alone has no frame.
         titles: Breadth of the title in each frame's corner, left of what enters there.
+            Where it stands aside, its height.
         across: Least distance between boxes of one rank.
         along: Distance between ranks.
         margin: Distance between a frame and its boxes.
+        corner: Where titles stand: where the data enter, where they leave, or "aside",
+            which is above them where the data run sideways.
     """
     insides = [
-        _inside(items, links, members, title, across, along, margin)
+        _inside(items, links, members, title, across, along, margin, corner)
         for members, title in zip(groups, titles, strict=True)
     ]
     home = {item: place for place, members in enumerate(groups) for item in members}
@@ -97,8 +102,8 @@ def nested_layout(
     ]
     frames: list[Frame | None] = []
     for group, inside in enumerate(insides):
-        corner, other = placed(group, inside.frame[:2], inside.frame[2:])
-        frames.append(Frame(*corner, *other) if len(groups[group]) > 1 else None)
+        first, last = placed(group, inside.frame[:2], inside.frame[2:])
+        frames.append(Frame(*first, *last) if len(groups[group]) > 1 else None)
     whole = Layout(centres, [way for way, _ in ways], outer.breadth, outer.depth)
     return Nested(whole, frames, [count for _, count in ways])
 
@@ -147,6 +152,7 @@ def _inside(
     across: float,
     along: float,
     margin: float,
+    corner: Corner,
 ) -> _Inside:
     pairs = _pairs(links, set(members))
     if len(members) == 1:
@@ -180,11 +186,13 @@ def _inside(
         ]
         for (start, end), route in zip(pairs, found.routes, strict=True)
     }
+    left = axis + title if corner == "aside" else max(axis, title)
+    before, behind = (along if corner == end else margin for end in ("start", "end"))
     frame = Frame(
-        -max(axis, title) - margin,
-        0.0 if enter else -along,
+        -left - margin,
+        0.0 if enter else -before,
         found.breadth - axis + margin,
-        found.depth + (0.0 if leave else margin),
+        found.depth + (0.0 if leave else behind),
     )
     return _Inside(at, ways, frame)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
-from convzoo.calls import Shape
+from convzoo.calls import Shape, bare
 
 # Kinds of operations and their colours, what matters most in a block first.
 KINDS = {
@@ -31,8 +32,22 @@ KINDS = {
 # Kinds that finish the operation before them: they share its line.
 FOLLOWERS = ("normalization", "activation", "regularization")
 
-_ACTIVATIONS = {"relu": "ReLU", "relu6": "ReLU6", "elu": "ELU", "gelu": "GELU"}
-_OPERATIONS = {name.capitalize(): text for name, text in _ACTIVATIONS.items()}
+_ACTIVATIONS = {
+    "relu": "ReLU",
+    "relu6": "ReLU6",
+    "elu": "ELU",
+    "gelu": "GELU",
+    "selu": "SELU",
+    "celu": "CELU",
+    "glu": "GLU",
+    "silu": "SiLU",
+    "leaky_relu": "leaky ReLU",
+}
+# Those that stand in a graph as operations or layers of their own, by their classes.
+_OPERATIONS = {
+    "".join(word.capitalize() for word in name.split("_")): text
+    for name, text in _ACTIVATIONS.items()
+} | {"LeakyReLU": "leaky ReLU", "PReLU": "PReLU"}
 _MERGES = {
     "Add": "add",
     "Average": "average",
@@ -54,11 +69,12 @@ _DISREGARDED = re.compile(
     r"name|trainable|dtype|seed|build_config|compile_config|shared_object_id"
     r"|.*_(initializer|regularizer|constraint)"
 )
-_RESHAPES = ("Flatten", "Reshape", "Permute", "RepeatVector", "Identity")
+_RESHAPES = ("Flatten", "Reshape", "Permute", "RepeatVector", "Identity", "GetItem")
 
 
 def kind(layer: Any) -> str:
     """Return the kind of a layer's operation, a key of `KINDS`."""
+    layer = bare(layer)
     name = type(layer).__name__
     for pattern, found in _KIND_OF:
         if re.search(pattern, name):
@@ -77,25 +93,31 @@ _KIND_OF = (
     (r"Conv\d?D?Transpose|Conv\dDTranspose", "transposed convolution"),
     (r"^UpSampling", "upsampling"),
     (r"^(Separable|Depthwise)Conv", "separable convolution"),
-    (r"Conv", "convolution"),
-    (r"Dense|RadialBasis", "dense"),
+    (r"Conv(?!ert)", "convolution"),
+    (r"Dense$|RadialBasis", "dense"),
     (r"Pool|Subsampling", "pooling"),
     (r"Normalization$", "normalization"),
     (
-        r"^(Activation|ReLU|LeakyReLU|PReLU|ELU|Softmax)$|Tanh|Sigmoid|^("
+        r"^(Activation|ReLU|ELU|(Log)?Softmax|Soft(plus|sign|Shrink)|Mish|HardSilu|"
         + "|".join(_OPERATIONS)
-        + ")$",
+        + ")$|Tanh|Sigmoid",
         "activation",
     ),
     (r"Dropout|GaussianNoise|ActivityRegularization", "regularization"),
     (r"^(" + "|".join(_MERGES) + r")$", "merge"),
-    (r"Padding|Padded|Cropping|MatchSize|^(" + "|".join(_RESHAPES) + r")$", "reshape"),
+    (r"Padding|Padded|Crop|MatchSize|^(" + "|".join(_RESHAPES) + r")$", "reshape"),
 )
 
 
 def is_padding(layer: Any) -> bool:
     """Say whether a layer only pads a map, which the next operation is drawn with."""
     return "ZeroPadding" in type(layer).__name__
+
+
+def is_crop(layer: Any) -> bool:
+    """Say whether a layer cuts a map, or the operation takes a part of it."""
+    name = type(layer).__name__
+    return "Crop" in name or name == "GetItem"
 
 
 def phrase(layer: Any) -> str:
@@ -105,11 +127,20 @@ def phrase(layer: Any) -> str:
 
 def operation(layer: Any) -> str:
     """Return a layer's operation without the activation that ends it."""
-    return _PHRASES.get(type(layer).__name__, _words)(layer)
+    layer = bare(layer)
+    for known in type(layer).__mro__:
+        # A class of the user's may have the name of one of Keras'.
+        ours = known.__module__.startswith(("keras.", "convzoo."))
+        if ours and known.__name__ in _PHRASES:
+            return _PHRASES[known.__name__](layer)
+    return _words(layer)
 
 
 def fused(layer: Any) -> tuple[str, ...]:
     """Return the activation that a layer of another kind ends with, if any."""
+    layer = bare(layer)
+    if type(layer).__name__ == "TimeDistributed":
+        layer = layer.layer
     activation = getattr(layer, "activation", None)
     if type(layer).__name__ in ("Activation", "ReLU") or activation is None:
         return ()
@@ -129,9 +160,12 @@ def settings(layer: Any) -> Any:
         )
         for node in layer._inbound_nodes
     ]
-    told = [keras.saving.serialize_keras_object(each) for each in calls]
-    layer = _plain(keras.saving.serialize_keras_object(layer), {})
-    return layer, [call for place, call in enumerate(told) if call not in told[:place]]
+    with warnings.catch_warnings(action="ignore"):  # that lambdas load nowhere else
+        told = [keras.saving.serialize_keras_object(each) for each in calls]
+        plain = _plain(keras.saving.serialize_keras_object(layer), {})
+    if not isinstance(layer, keras.Layer):  # an operation may be a cast
+        plain["dtype"] = layer.get_config().get("dtype")
+    return plain, [call for place, call in enumerate(told) if call not in told[:place]]
 
 
 def _constant(argument: Any) -> Any:
@@ -213,8 +247,11 @@ def _pooling(word: str) -> Callable[[Any], str]:
 
 
 def _activation(function: Any) -> str:
+    if isinstance(function, keras.Layer):
+        return _words(function)
     name = getattr(function, "__name__", type(function).__name__)
-    return _ACTIVATIONS.get(name, name.replace("_", " "))
+    name = function if isinstance(function, str) else name
+    return _ACTIVATIONS.get(name, name.strip("<>").replace("_", " "))
 
 
 def _square(layer: Any) -> str:
@@ -223,7 +260,8 @@ def _square(layer: Any) -> str:
 
 def _relu(layer: Any) -> str:
     limit = getattr(layer, "max_value", None)
-    return "ReLU" if limit is None else f"ReLU{float(limit):g}"
+    leaky = "leaky " if getattr(layer, "negative_slope", 0) else ""
+    return f"{leaky}ReLU" if limit is None else f"{leaky}ReLU{float(limit):g}"
 
 
 def _padding(layer: Any) -> str:
@@ -251,6 +289,9 @@ def _words(layer: Any) -> str:
 _PHRASES: dict[str, Callable[[Any], str]] = {
     "InputLayer": lambda _: "input",
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _convolution("conv")),
+    **dict.fromkeys(
+        ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolution("conv LSTM")
+    ),
     **dict.fromkeys(
         ("SeparableConv1D", "SeparableConv2D"), _convolution("separable conv")
     ),
@@ -284,6 +325,15 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("Cropping1D", "Cropping2D", "Cropping3D"), lambda _: "crop"),
     "Activation": lambda layer: _activation(layer.activation),
     "ReLU": _relu,
+    **dict.fromkeys(
+        ("LSTM", "GRU", "SimpleRNN"),
+        lambda layer: f"{_words(layer)} {layer.units}",
+    ),
+    "Embedding": lambda layer: f"embedding {layer.output_dim}",
+    "Reshape": lambda layer: f"reshape to {_size(layer.target_shape)}",
+    "TimeDistributed": lambda layer: f"{operation(layer.layer)} at each time",
+    "Bidirectional": lambda layer: f"bidirectional {operation(layer.forward_layer)}",
+    "GetItem": lambda _: "slice",
     "Dense": lambda layer: f"dense {layer.units}",
     "Dropout": lambda layer: f"dropout {layer.rate:g}",
     "SpatialDropout2D": lambda layer: f"spatial dropout {layer.rate:g}",

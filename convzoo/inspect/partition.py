@@ -64,10 +64,17 @@ def groups(net: Network, level: str) -> Groups:
         if layers[title] == 1 and not _MARKED.search(title)
     }
     stated = {name: Key(titles[name], "") for name in titles if name not in lone}
+    inputs = {name for name, call in net.calls.items() if not call.sources}
+    if len(set(stated.values())) == 1 and stated.keys() >= net.calls.keys() - inputs:
+        stated = {}  # one name for all says nothing
     while True:
         keys = _completed(net, stated | _forks(net, stated, lone), lone)
         found = _gathered(keys)
-        broken = _interrupted(net, found) or _tangled(net, found)
+        broken = (
+            _interrupted(net, found)
+            or _tangled(net, found)
+            or (_scattered(net, found) if level == "block" else set())
+        )
         if not broken:
             return _sorted(net, found)
         stated = {name: key for name, key in stated.items() if key not in broken}
@@ -106,8 +113,13 @@ def _all_by_keras(net: Network, members: list[str]) -> bool:
 
 
 def _stated(name: str, level: str) -> str:
+    """Return the stage or the block that a name states, also ``block_2`` for the rule.
+
+    Of a name that does not follow the rule it is the first word.
+    """
+    usual = re.sub(r"(_block)_(\d+)", r"\1\2", name.lower())
     try:
-        stage, block = address(name.lower())
+        stage, block = address(usual)
     except ValueError:
         return re.split(r"[^A-Za-z0-9]", name.lstrip("_"))[0] or name
     return stage if level == "stage" else block
@@ -115,7 +127,7 @@ def _stated(name: str, level: str) -> str:
 
 def _forks(net: Network, stated: Keys, lone: Keys) -> Keys:
     """Return the keys of what lies between forks and joins; the outermost wins."""
-    above, strides = _dominators(net), calls.strides(net)
+    above, strides = calls.dominators(net), calls.strides(net)
     members = _gathered(stated)
     keys: Keys = {}
     for join in net.calls:
@@ -138,27 +150,6 @@ def _forks(net: Network, stated: Keys, lone: Keys) -> Keys:
     return keys
 
 
-def _dominators(net: Network) -> dict[str, str]:
-    """Return the last call before each through which all of its data come.
-
-    It is "" where there is none: for inputs and for what several inputs meet in.
-    """
-    above: dict[str, str] = {}
-    depth = {"": 0}
-    for call in net.calls:
-        sources = net.sources_of(call)
-        common = sources[0] if sources else ""
-        for source in sources[1:]:
-            other = source
-            while common != other:
-                if depth[common] < depth[other]:
-                    other = above[other]
-                else:
-                    common = above[common]
-        above[call], depth[call] = common, depth[common] + 1
-    return above
-
-
 def _between(net: Network, join: str, fork: str) -> dict[str, None]:
     """Return a join and what leads to nothing but it, back to where its data fork."""
     order = list(net.calls)
@@ -175,9 +166,15 @@ def _depth(net: Network, inside: dict[str, None]) -> int:
     depth: dict[str, int] = {}
     for call in inside:
         before = [depth[source] for source in net.sources_of(call) if source in depth]
-        own = operations.kind(net.calls[call].layer) in _WEIGHTED
+        own = _is_weighted(net.calls[call].layer)
         depth[call] = max(before, default=0) + own
     return max(depth.values())
+
+
+def _is_weighted(layer: Any) -> bool:
+    kind = operations.kind(layer)
+    other = kind not in operations.FOLLOWERS and bool(getattr(layer, "weights", False))
+    return kind in _WEIGHTED or other
 
 
 def _title(net: Network, join: str, inside: dict[str, None], lone: Keys) -> str:
@@ -193,6 +190,7 @@ def _title(net: Network, join: str, inside: dict[str, None], lone: Keys) -> str:
 def _completed(net: Network, known: Keys, lone: Keys) -> Keys:
     """Give the calls that remain a box: their own, or that of what they belong to."""
     keys: Keys = {}
+    ends = {tensor.call for tensor in net.outputs}
     for name, call in net.calls.items():
         keys[name] = known.get(name) or lone.get(name) or Key(name, name)
         sources = net.sources_of(name)
@@ -200,7 +198,8 @@ def _completed(net: Network, known: Keys, lone: Keys) -> Keys:
         if name not in known and follows and len(sources) == 1:
             (source,) = sources
             joins = name not in lone or _finished(net, source, keys, lone)
-            if joins and net.calls[source].sources and len(net.readers[source]) == 1:
+            passed = len(net.readers[source]) == 1 and source not in ends
+            if joins and net.calls[source].sources and passed:
                 keys[name] = keys[source]
     for name, call in net.calls.items():
         readers = net.readers[name]
@@ -243,6 +242,25 @@ def _interrupted(net: Network, found: Groups) -> set[Key]:
             for outside in dict.fromkeys(leaves(members))
         )
     }
+
+
+def _scattered(net: Network, found: Groups) -> set[Key]:
+    """Find the names of boxes whose calls are not joined, such as several heads."""
+    broken = set()
+    for key, members in found.items():
+        ways = {
+            call: [
+                other
+                for other in (*net.readers[call], *net.sources_of(call))
+                if other in members
+            ]
+            for call in members
+        }
+        if not key.call and not {members[0], *reachable(ways, members[0])} >= set(
+            members
+        ):
+            broken.add(key)
+    return broken
 
 
 def _tangled(net: Network, found: Groups) -> set[Key]:

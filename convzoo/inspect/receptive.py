@@ -13,7 +13,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import keras
 
-from convzoo.calls import Network, Shape, inside, network, of_tensor, step
+from convzoo.calls import (
+    Network,
+    Shape,
+    bare,
+    inside,
+    network,
+    of_tensor,
+    scaled,
+)
 from convzoo.inspect import operations
 from convzoo.inspect.cost import CONVOLUTIONS, TRANSPOSED
 from convzoo.layers import MatchSize, PaddedShortcut, SparseConv2D, Subsampling
@@ -63,6 +71,7 @@ _POINTWISE = (
     *("Dense", "Identity", "Rescaling"),
     *("Abs", "Clip", "Divide", "Exp", "Log", "Negative", "Power", "Sqrt", "Square"),
     *("Elu", "Gelu", "LeakyRelu", "Relu", "Relu6", "Silu", "TrueDivide"),
+    *("Cast", "CustomScaleLayer", "LayerScale", "StochasticDepth"),
 )
 # On either side, places that an interpolation reads.
 _REACH = {"bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
@@ -167,15 +176,15 @@ def _views(net: Network, given: Mapping[str, _View]) -> _Views:
     """Follow the calls of a network; ``given`` are the views of its inputs, if any."""
     found: _Views = {}
     for name, call in net.calls.items():
-        sources = [of_tensor(found, tensor) for tensor in call.sources]
+        sources = [of_tensor(found, tensor) for tensor in call.arguments]
         inputs, output = net.inputs_of(name), net.output_of(name)
         if not sources:
             found[name] = (given.get(name, _fresh(output)),)
         elif isinstance(call.layer, keras.Model):
             found[name] = _through_model(call.layer, sources)
         else:
-            axes = _through(call.layer, sources, inputs, output)
-            stride = max(view.stride for view in sources) * step(call.layer)
+            axes = _through(bare(call.layer), sources, inputs, output)
+            stride = scaled(max(view.stride for view in sources), net, call)
             if isinstance(axes, tuple) and axes:
                 stride = max(1, int(axes[0].rate))
             found[name] = (_View(axes, stride),)
@@ -340,7 +349,7 @@ def _growing(
 
 def _upsampled(size: int, reach: int | None) -> _Window:
     """Window of an upsampling; without ``reach`` it repeats places."""
-    if reach is None:
+    if reach is None or size == 1:
         return _Window(Fraction(1, size), lambda i: i // size, lambda i: i // size)
     # Place i lies at (2 i + 1) / (2 size) - 1/2 and reads what is nearer than reach.
     return _Window(

@@ -16,7 +16,7 @@ from convzoo.arguments import one_of
 from convzoo.calls import Shape, network
 from convzoo.catalog import CATALOG
 from convzoo.deferred import without_weights
-from convzoo.inspect.cost import call_macs, parameters, total
+from convzoo.inspect.cost import call_macs, call_parameters, total
 from convzoo.inspect.graph import LEVELS, Node, network_graph
 from convzoo.inspect.operations import shape_text
 from convzoo.inspect.receptive import Field, Size, call_fields
@@ -192,10 +192,7 @@ def summary(model: keras.Model | str, *, level: Level = "block") -> Summary:
         model = _built(model)
     net = network(model)
     costs, fields = call_macs(net), call_fields(net)
-    first: dict[str, str] = {}  # layer to its first call, which has its parameters
-    for call in net.calls.values():
-        first.setdefault(call.layer.name, call.name)
-    sizes = {call: parameters(net.calls[call].layer) for call in first.values()}
+    sizes = call_parameters(net)
     totals = Totals(
         sum(every for every, _ in sizes.values()),
         sum(trainable for _, trainable in sizes.values()),
@@ -219,7 +216,7 @@ def _row(
     fields: dict[str, Field],
     totals: Totals,
 ) -> Row:
-    owned = [sizes[call] for call in node.calls if call in sizes]
+    owned = [sizes[call] for call in node.calls]
     every, macs = sum(size for size, _ in owned), total(map(costs.get, node.calls))
     field = fields[node.calls[-1]]
     return Row(

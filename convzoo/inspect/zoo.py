@@ -320,9 +320,9 @@ def _caption(zoo: Sequence[Measured]) -> str:
     )
     if any(one.best for one in zoo):
         text += (
-            " Dots: the most accurate weights since that are free for commercial use, of "
-            "the variant in brackets with the usual size and options, where they gain "
-            f"at least {100 * _GAIN:g} points; a recipe of training can matter as much "
-            "as an architecture."
+            " Dots: the most accurate weights since that are free for commercial use, "
+            "of the variant in brackets with the usual size and options, where they "
+            f"gain at least {100 * _GAIN:g} points; a recipe of training can matter as "
+            "much as an architecture."
         )
     return text

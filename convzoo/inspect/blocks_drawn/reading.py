@@ -174,7 +174,7 @@ def _node(
         calls=calls,
         block=panel.title,
         shape=net.output_of(calls[-1]),
-        output=False,
+        outputs=(),
     )
 
 
