@@ -13,7 +13,7 @@ from convzoo.commands import weights as weights_module
 from convzoo.commands.weights import weights
 from convzoo.pretrained import loading
 from convzoo.pretrained.record import shipped_folder
-from convzoo.pretrained.records import RECORDS
+from convzoo.pretrained.records import RECORDS, list_weights
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -35,7 +35,9 @@ class TestList:
         result = run("list")
         assert result.exit_code == 0
         rows = [row.split() for row in result.stdout.splitlines() if row.strip()]
-        assert [row[:2] for row in rows[2:]] == [[r.model, r.name] for r in RECORDS]
+        assert sorted(row[:2] for row in rows[2:]) == sorted(
+            [record.model, record.name] for record in RECORDS
+        )
         (v2,) = (
             row for row in rows if row[:2] == ["resnet50", "imagenet/torchvision-v2"]
         )
@@ -48,14 +50,21 @@ class TestList:
             "BSD-3-Clause",
             "no",
         ]
-        assert rows[2][-1] == "shipped"
+        assert [row[-1] for row in rows if row[0] == "lenet"] == ["shipped"] * 2
 
     def test_a_model_chooses(self):
         rows = json.loads(run("list", "xception", "--json").stdout)
         assert {row["model"] for row in rows} == {"xception"}
-        assert [row["layout"] for row in rows] == ["keras", "keras", "timm"]
+        assert sorted(row["layout"] for row in rows) == ["keras", "keras", "timm"]
         assert run("list", "unet").stdout == "No weights are published for unet.\n"
         assert run("list", "unet", "--json").stdout == "[]\n"
+
+    def test_the_most_accurate_come_first(self):
+        rows = json.loads(run("list", "resnet50", "--json").stdout)
+        shares = [row["top1"] for row in rows]
+        assert shares == sorted(shares, reverse=True)
+        names = list(dict.fromkeys(row["name"] for row in rows))
+        assert names == list_weights("resnet50")
 
     def test_it_tells_what_is_on_this_machine(self, home):
         home.mkdir()

@@ -42,7 +42,7 @@ def weights() -> None:
 @click.argument("model", metavar="[MODEL]", required=False)
 @json_flag
 def list_command(model: str | None, as_json: bool) -> None:
-    """List published weights, how well they do and whether they are on this machine.
+    """List published weights, the most accurate first, and which are on this machine.
 
     MODEL is a name that convzoo list shows.
     """
@@ -215,7 +215,9 @@ def _records(model: str | None) -> list[Record]:
     with reported():
         if model is not None:
             one_of("model", model, CATALOG)
-    return [record for record in RECORDS if model in {None, record.model}]
+    found = [record for record in RECORDS if model in {None, record.model}]
+    place = {name: index for index, name in enumerate(CATALOG)}
+    return sorted(found, key=lambda r: (place[r.model], -(r.top1 or 0)))
 
 
 def _path(record: Record) -> Path | None:

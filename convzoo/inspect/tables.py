@@ -140,9 +140,10 @@ class Summary(NamedTuple):
     def _repr_html_(self) -> str:
         def line(cells: list[str], tag: str) -> str:
             return "".join(
-                f'<{tag} style="text-align:{"right" if number else "left"}">'
+                f'<{tag} style="text-align:{"right" if number else "left"};'
+                f'{"" if title == "operations" else "white-space:nowrap"}">'
                 f"{html.escape(cell)}</{tag}>"
-                for cell, (_, number) in zip(cells, _COLUMNS, strict=True)
+                for cell, (title, number) in zip(cells, _COLUMNS, strict=True)
             )
 
         head = line([title for title, _ in _COLUMNS], "th")
