@@ -35,7 +35,7 @@ def picture(name: str, dpi: int) -> Picture:
         dpi: Pixels per inch of a .png.
     """
     with style(), without_weights():
-        return Picture(_DRAWN[name](dpi))
+        return Picture(_DRAWN[name](dpi), svg_text="none")
 
 
 def _c3(dpi: int) -> Figure:
