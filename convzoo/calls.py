@@ -23,8 +23,6 @@ _GROWING = (
     keras.layers.UpSampling2D,
     keras.layers.UpSampling3D,
 )
-
-
 _CUTTING = ("Conv", "Cropping", "Padding", "MatchSize")  # in the names of classes
 
 

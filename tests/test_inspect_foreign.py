@@ -267,11 +267,23 @@ def test_tensorflows_own_softmax():
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "relu6", "softplus", "linear"])
-def test_other_activations_are_part_of_the_score(activation):
-    model = classifier([layers.Dense(3, activation=activation)])
-    whole = classifier([layers.Dense(3), layers.Activation(activation)])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_other_activations_are_part_of_the_score(activation, classes):
+    model = classifier([layers.Dense(classes, activation=activation)])
+    whole = classifier([layers.Dense(classes), layers.Activation(activation)])
     np.testing.assert_array_equal(
-        grad_cam(model, IMAGES, 1), grad_cam(whole, IMAGES, 1)
+        grad_cam(model, IMAGES, 0), grad_cam(whole, IMAGES, 0)
+    )
+
+
+def test_an_activation_may_have_weights():
+    slopes = layers.PReLU()
+    slopes.build((None, 3))
+    model = classifier([layers.Dense(3, activation=slopes)])
+    slopes.alpha.assign(np.ones(3))
+    plain = classifier([layers.Dense(3)])
+    np.testing.assert_array_equal(
+        grad_cam(model, IMAGES, 1), grad_cam(plain, IMAGES, 1)
     )
 
 

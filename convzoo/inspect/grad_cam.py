@@ -28,7 +28,7 @@ _BATCH = 16  # gradients keep the maps of all layers
 # What ends a classifier as a layer or an operation of its own, and what may follow.
 _SQUASHERS = ("Softmax", "Sigmoid", "LogSoftmax")
 _PASSING = ("Dropout", "Flatten", "Identity", "Reshape")
-_PROBE = np.array([[-9, -1, 0, 1, 9], [9, 0, 9, -9, 3]], "float32")
+_PROBE = 9.0  # which no squashing function lets pass
 
 
 class _Classifier(NamedTuple):
@@ -228,15 +228,23 @@ def _before_squashing(
     while type(last.layer).__name__ in _PASSING and len(last.sources) == 1:
         end = last.sources[0]
         last = net.calls[end.call]
-    head = _logits_of(last.layer, end.slot) if len(last.sources) == 1 else None
+    if len(last.sources) != 1:
+        return None
+    head = _logits_of(last.layer, end.slot, net.shapes[end][-1] or 1)
     if head is None:
         return None
     (source,) = last.sources
     return calls.tensors_of(model)[source.call][source.slot], head
 
 
-def _logits_of(layer: Any, slot: int) -> Callable[[Any], Any] | None:
-    """Return what a layer or a model does before it squashes, None if it does not."""
+def _logits_of(layer: Any, slot: int, size: int) -> Callable[[Any], Any] | None:
+    """Return what a layer or a model does before it squashes, None if it does not.
+
+    Args:
+        layer: The last layer.
+        slot: Which of its outputs are the scores.
+        size: Their number.
+    """
     inner = calls.graph_of(layer)
     if inner is not None:
         found = _before_squashing(layer, inner, inner.outputs[slot])
@@ -246,7 +254,7 @@ def _logits_of(layer: Any, slot: int) -> Callable[[Any], Any] | None:
         with deep_graphs():
             body = keras.Model(layer.inputs, logits)
         return lambda x: head(body(x, training=False))
-    if not _squashes(layer):
+    if not _squashes(layer, size):
         return None
     return _without_activation(layer) if getattr(layer, "weights", ()) else _unchanged
 
@@ -255,7 +263,7 @@ def _unchanged(x: Any) -> Any:
     return x
 
 
-def _squashes(layer: Any) -> bool:
+def _squashes(layer: Any, size: int) -> bool:
     """Say whether a layer ends with a softmax, a sigmoid or the logarithm of one."""
     if type(layer).__name__ in _SQUASHERS:
         return True
@@ -263,7 +271,9 @@ def _squashes(layer: Any) -> bool:
     if not callable(activation):
         return False
     # By what it does: names differ between frameworks, and a lambda has none.
-    found = _numpy(activation(keras.ops.convert_to_tensor(_PROBE)))
+    probe = np.full((3, size), _PROBE, "float32")
+    probe[1], probe[2, ::2] = -_PROBE, -_PROBE
+    found = _numpy(activation(keras.ops.convert_to_tensor(probe)))
     shares = np.exp(found) if (found <= 0).all() else found
     return bool(((shares >= 0) & (shares <= 1)).all())
 

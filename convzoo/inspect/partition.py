@@ -246,21 +246,20 @@ def _interrupted(net: Network, found: Groups) -> set[Key]:
 
 def _scattered(net: Network, found: Groups) -> set[Key]:
     """Find the names of boxes whose calls are not joined, such as several heads."""
-    broken = set()
-    for key, members in found.items():
+
+    def joined(members: set[str]) -> bool:
         ways = {
-            call: [
-                other
-                for other in (*net.readers[call], *net.sources_of(call))
-                if other in members
-            ]
+            call: members.intersection((*net.readers[call], *net.sources_of(call)))
             for call in members
         }
-        if not key.call and not {members[0], *reachable(ways, members[0])} >= set(
-            members
-        ):
-            broken.add(key)
-    return broken
+        start = next(iter(members))
+        return {start, *reachable(ways, start)} == members
+
+    return {
+        key
+        for key, members in found.items()
+        if not key.call and not joined(set(members))
+    }
 
 
 def _tangled(net: Network, found: Groups) -> set[Key]:
