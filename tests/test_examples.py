@@ -89,7 +89,7 @@ def test_quickstart_notebook():
 def test_look_inside_notebook():
     shown = executed("look_inside.ipynb")
     assert sum("image/svg+xml" in data for data in shown) == 16
-    assert sum("image/png" in data for data in shown) == 3
+    assert sum("image/png" in data for data in shown) == 16 + 3
     assert any("<table" in data.get("text/html", "") for data in shown)
     texts = [data["text/plain"] for data in shown]
     assert "{'v1': [483, 483], 'v1.5': [427, 427]}" in texts
