@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from foreign_nets import small
 from keras import layers
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyBboxPatch
 from PIL import Image
 from structure import skeleton
 
+from convzoo.inspect import matplotlib_graph
 from convzoo.inspect.cost import macs
+from convzoo.inspect.dot import clusters_of
 from convzoo.inspect.graph import model_graph
 from convzoo.inspect.plot import plot_model
 from convzoo.inspect.tables import summary
@@ -247,6 +251,30 @@ def test_matplotlib_draws_every_way(rankdir, level):
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
     assert all((edge == 255).all() for edge in edges), "the picture is cut"
     assert (pixels < 100).all(axis=-1).any(), "no text"
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "BT", "LR", "RL"])
+@pytest.mark.parametrize("name", ["mini_resnet", "googlenet"])
+@pytest.mark.parametrize("show_shapes", [True, False])
+def test_titles_of_frames_lie_on_no_box(name, rankdir, show_shapes):
+    graph = model_graph(skeleton(name), "layer")
+    options = {"show_shapes": show_shapes, "show_layer_names": True, "dpi": 72}
+    figure = matplotlib_graph.draw(graph, rankdir=rankdir, **options).figure
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = figure.axes
+    frames = {title for title, members in clusters_of(graph) if len(members) > 1}
+    titles = [
+        text.get_window_extent(renderer)
+        for text in axes.texts
+        if text.get_text() in frames and text.get_weight() == "normal"
+    ]
+    boxes = [
+        patch.get_window_extent(renderer)
+        for patch in axes.findobj(FancyBboxPatch)
+        if patch.get_zorder() == 2
+    ]
+    assert (len(titles), len(boxes)) == (len(frames), len(graph.nodes))
+    assert not any(title.overlaps(box) for title in titles for box in boxes)
 
 
 @pytest.mark.usefixtures("bare")
