@@ -15,6 +15,7 @@ from convzoo import (
     lenet,
     load_model,
     mini_resnet,
+    mini_vgg,
     weights_info,
 )
 from convzoo.anatomy import taps
@@ -344,3 +345,10 @@ def test_models_without_a_graph():
     mlp = keras.Sequential([keras.Input((3,)), layers.Dense(2)], name="mlp")
     with pytest.raises(ValueError, match=r"no map at stride 2; .* maps are none\."):
         feature_extractor(mlp)
+
+
+def test_an_image_fills_an_oblong_input():
+    """The shorter side becomes the input's longer one, and the middle is cut out."""
+    model = mini_vgg(input_shape=(32, 64, 3), include_preprocessing=True)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype("uint8")
+    np.testing.assert_array_equal(pixels(model, image)[0], image[16:48])

@@ -1,17 +1,21 @@
 """Diagrams of any model: nothing in them says what is not so."""
 
+import re
 import sys
 import threading
 from functools import partial
 from xml.etree import ElementTree
 
 import keras
+import numpy as np
 import pytest
 from keras import layers, ops
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from convzoo import mini_resnet, unet
+from convzoo import mini_resnet, mini_vgg, resnet50, unet
 from convzoo.deferred import without_weights
-from convzoo.inspect import dot, graph, operations
+from convzoo.inspect import dot, graph, matplotlib_graph, operations
 from convzoo.inspect.graph import COPIED, CROPPED, model_graph
 from convzoo.inspect.plot import plot_model
 
@@ -371,3 +375,41 @@ def test_strange_letters_are_one_line_of_text(name, renderer, monkeypatch):
     assert name.replace("\n", " ").replace("\x08", " ").strip() in [
         t.strip() for t in texts
     ]
+
+
+def test_nothing_crosses_the_title_of_a_frame():
+    """A frame is as wide to the left of what enters it as its title is long."""
+    with without_weights():
+        found = model_graph(resnet50(), "layer")
+    options = {"show_shapes": True, "show_layer_names": True, "rankdir": "TB"}
+    text = dot.dot_text(found, **options)
+    titles = {members[0]: title for title, members in dot.clusters_of(found)}
+    widened = {titles[n] for n in titles if f"space{n} " in text}
+    # Beside a projection there is room, and short names need none.
+    assert widened == {title for title in titles.values() if "  x" in title}
+
+
+@pytest.mark.parametrize("rankdir", ["TB", "LR"])
+def test_shapes_stand_beside_their_edges(rankdir):
+    """By matplotlib, near the middle of the edge and on no box."""
+    with without_weights():
+        found = model_graph(mini_vgg())
+    options = {"show_shapes": True, "show_layer_names": True, "dpi": 72}
+    (axes,) = matplotlib_graph.draw(found, rankdir=rankdir, **options).figure.axes
+    shapes = [t for t in axes.texts if re.fullmatch(r"\d+( x \d+)+", t.get_text())]
+    assert [t.get_text() for t in shapes] == [
+        operations.shape_text(edge.shape) for edge in found.edges if edge.label
+    ]
+    renderer = FigureCanvasAgg(axes.figure).get_renderer()
+    boxes = [b.get_window_extent(renderer) for b in axes.findobj(FancyBboxPatch)]
+    arrows = axes.findobj(FancyArrowPatch)
+    lines = [arrow.get_path().get_extents(axes.transData) for arrow in arrows]
+    middles = [(line.min + line.max) / 2 for line in lines]
+    along, across = (1, 0) if rankdir == "TB" else (0, 1)
+    for text in shapes:
+        span = text.get_window_extent(renderer)
+        assert not any(span.overlaps(box) for box in boxes)
+        apart = [(span.min + span.max) / 2 - middle for middle in middles]
+        nearest = min(apart, key=lambda away: np.hypot(*away))
+        assert abs(nearest[along]) < 12
+        assert abs(nearest[across]) < span.size[across] / 2 + 12

@@ -199,6 +199,29 @@ def test_a_subclassed_model_inside_is_unknown():
     assert field(keras.Model(image, Opaque()(seen))) == "all"
 
 
+@pytest.mark.parametrize("more", [None, 1])
+def test_a_transposed_convolution_may_say_how_large_its_map_is(more):
+    up = layers.Conv2DTranspose(1, 4, 2, padding="same", output_padding=more)
+    image = keras.Input((12, 12, 1))
+    model = keras.Model(image, up(layers.Conv2D(1, 3)(image)))
+    assert field(model) == (measured(model),) * 2
+
+
+def test_channels_may_come_first():
+    found = []
+    for order, shape in (
+        ("channels_last", (32, 31, 3)),
+        ("channels_first", (3, 32, 31)),
+    ):
+        image = keras.Input(shape)
+        settings = {"padding": "same", "data_format": order}
+        x = layers.Conv2D(4, 3, 2, **settings)(image)
+        x = layers.MaxPooling2D(3, 2, **settings)(layers.Conv2D(4, 4, 2, **settings)(x))
+        x = layers.Conv2DTranspose(4, 4, 2, **settings)(x)
+        found.append(receptive_fields(keras.Model(image, x)).values())
+    assert list(found[0]) == list(found[1])
+
+
 def test_inputs_of_other_sizes_do_not_disturb():
     large, small = keras.Input((16, 16, 1)), keras.Input((14, 14, 1))
     cut = layers.Cropping2D(((6, 0), (6, 0)))(small)

@@ -120,14 +120,9 @@ def _node(
         operations=texts_of(net, calls),
         calls=calls,
         block=name,
-        shape=_shape(net, calls[-1]),
+        shape=net.output_of(calls[-1]),
         outputs=tuple(net.shapes[t] for t in net.outputs if t.call in calls),
     )
-
-
-def _shape(net: Network, call: str) -> Shape:
-    read = any(tensor.call == call for tensor in net.shapes)
-    return net.output_of(call) if read else tuple(net.calls[call].layer.output.shape)
 
 
 def _collapse(net: Network, nodes: list[Node]) -> list[Node]:
