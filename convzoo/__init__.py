@@ -6,6 +6,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from convzoo.collector import collector_paused
+
 if TYPE_CHECKING:
     from convzoo import blocks as blocks
     from convzoo.anatomy import stages as stages
@@ -89,7 +91,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("convzoo.blocks")
     if name not in _HOMES:
         raise AttributeError(f"module 'convzoo' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"convzoo.{_HOMES[name]}"), name)
+    with collector_paused():  # most of them import Keras
+        module = importlib.import_module(f"convzoo.{_HOMES[name]}")
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

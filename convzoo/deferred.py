@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
+
+from convzoo.collector import collector_paused
 
 # Keras (3.15) keeps variables that wait for their values in this global list and fills
 # them at the next opportunity; there is no public name for it.
@@ -40,26 +41,11 @@ def awaiting_weights() -> Iterator[None]:
     if _in_a_scope():  # of someone who fills or drops the variables
         yield
         return
-    with _collected() as created, _uncollected():
+    with _collected() as created, collector_paused():
         yield
     for variable in created:
         if awaits(variable):
             variable._deferred_initialize()
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Pause the garbage collector: a graph is many objects, and none of them garbage.
-
-    One search through all that TensorFlow keeps takes as long as building ResNet-50.
-    """
-    usual = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if usual:
-            gc.enable()
 
 
 def awaits(variable: Any) -> bool:

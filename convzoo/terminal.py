@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TextIO, TypeVar
 
 from convzoo.catalog import Entry, Variant
+from convzoo.collector import collector_paused
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,10 +38,18 @@ def quiet_keras(message: str) -> Iterator[None]:
         # Ctrl-C: the C code that is imported here would swallow a KeyboardInterrupt.
         usual = signal.signal(signal.SIGINT, leave)
         try:
-            import keras  # noqa: F401, PLC0415
+            _import_keras()
         finally:
             signal.signal(signal.SIGINT, usual)
         yield
+
+
+def _import_keras() -> None:
+    if "keras" not in sys.modules:
+        with collector_paused():
+            import keras  # noqa: F401, PLC0415
+
+            gc.freeze()  # not to be searched later either
 
 
 @contextmanager
