@@ -185,7 +185,7 @@ def pixels(model: keras.Model, images: Images) -> NDArray[np.uint8]:
 
 
 def known_layer(name: str, model: keras.Model, net: Network) -> None:
-    """Raise a ValueError that names similar layers, unless the model has this one."""
+    """Raise a ValueError that names the layers, unless the model has this one."""
     require(
         isinstance(name, str),
         f"layer must be the name of a layer, found {name!r}: give one of "
@@ -204,10 +204,10 @@ def known_layer(name: str, model: keras.Model, net: Network) -> None:
     names = list(net.calls)
     like = difflib.get_close_matches(name, names, n=3)
     like = like or [other for other in names if other.startswith(name)][-3:]
-    hint = f", did you mean {' or '.join(map(repr, like))}?" if like else "."
+    hint = f", did you mean {' or '.join(map(repr, like))}?" if like else ""
     raise ValueError(
-        f"layer={name!r} is not a layer of model {model.name!r}{hint} It has "
-        f"{len(names)} layers, from {names[0]!r} to {names[-1]!r}."
+        f"layer={name!r} is not a layer of model {model.name!r}{hint}; accepted: "
+        f"{', '.join(map(repr, names))}."
     )
 
 
