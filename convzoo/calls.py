@@ -15,14 +15,17 @@ Shape = tuple[int | None, ...]
 Place = TypeVar("Place", str, int)
 Known = TypeVar("Known")
 
-_GROWING = (
+TRANSPOSED = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
+)
+UPSAMPLING = (
     keras.layers.UpSampling1D,
     keras.layers.UpSampling2D,
     keras.layers.UpSampling3D,
 )
+_GROWING = (*TRANSPOSED, *UPSAMPLING)
 _CUTTING = ("Conv", "Cropping", "Padding", "MatchSize")  # in the names of classes
 
 

@@ -36,7 +36,7 @@ from convzoo.commands.weights import weights
 from convzoo.terminal import print_models, quiet_keras, with_progress
 
 if TYPE_CHECKING:
-    from convzoo.inspect.plot import Level
+    from convzoo.inspect.graph import Level
     from convzoo.prediction import Outcome
 
 _argument = click.argument("model", metavar="MODEL")

@@ -16,6 +16,7 @@ from convzoo import (
     load_model,
     mini_resnet,
     mini_vgg,
+    unet,
     weights_info,
 )
 from convzoo.anatomy import taps
@@ -293,7 +294,10 @@ def test_arrays_of_a_model_that_rescales_otherwise():
             r"not a layer .* did you mean 'conv1_relu'.*\?; accepted: 'image', ",
         ),
         ("conv", "did you mean 'conv2' or 'conv1'"),
-        ("zzz", "'zzz' is not a layer of model 'tiny'; accepted: 'image', ('.*', ){6}'"),
+        (
+            "zzz",
+            "'zzz' is not a layer of model 'tiny'; accepted: 'image', ('.*', ){6}'",
+        ),
         ([], r"layer=\[\] names no layer"),
         (None, "layer must be the name of a layer, found None: give one of"),
         (["conv1", 3], "layer must be the name of a layer, found 3"),
@@ -352,3 +356,18 @@ def test_an_image_fills_an_oblong_input():
     model = mini_vgg(input_shape=(32, 64, 3), include_preprocessing=True)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype("uint8")
     np.testing.assert_array_equal(pixels(model, image)[0], image[16:48])
+
+
+@pytest.mark.parametrize(
+    ("shape", "prepares", "cause"),
+    [
+        ((32, 32, 3), False, "was built without published weights and without include"),
+        ((None, None, 1), True, "reads maps of no fixed size"),
+        ((32, 32, 2), True, "reads maps of 2 channels, not pictures"),
+    ],
+)
+def test_why_a_model_does_not_take_images_is_said(shape, prepares, cause):
+    model = unet(input_shape=shape, filters=4, depth=2, include_preprocessing=prepares)
+    for taking in (pixels, batch_of):
+        with pytest.raises(ValueError, match=rf"Model 'unet' {cause}.*, so "):
+            taking(model, "7.png")

@@ -33,14 +33,14 @@ from convzoo.deferred import without_weights
 from convzoo.inspect import plot
 from convzoo.inspect.block import BLOCKS, block_names, plot_block
 from convzoo.inspect.blocks_drawn import panels_drawn
-from convzoo.inspect.blocks_drawn.captions import TABLES
+from convzoo.inspect.blocks_drawn.captions import NO_GRAPHS
 from convzoo.inspect.blocks_drawn.reading import is_identity
 from convzoo.inspect.operations import shape_text
 from convzoo.models.googlenet import SIDE_HEADS
 
 SVG = "{http://www.w3.org/2000/svg}"
 
-DIAGRAMS = [name for name in BLOCKS if name not in TABLES]
+DIAGRAMS = [name for name in BLOCKS if name not in NO_GRAPHS]
 
 
 @functools.cache
@@ -282,7 +282,7 @@ def test_modules_are_named_as_what_reads_and_gives_such_maps(build):
 
 
 def test_every_name_is_checked_against_its_paper():
-    assert {*MODULES, *OTHERS, *TABLES} == set(block_names())
+    assert {*MODULES, *OTHERS, *NO_GRAPHS} == set(block_names())
 
 
 def test_side_heads_stand_where_the_networks_have_them():

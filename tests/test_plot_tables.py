@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgba
 from tidy import assert_tidy
 
 from convzoo.inspect.block import plot_block
-from convzoo.inspect.blocks_drawn.captions import TABLES
+from convzoo.inspect.blocks_drawn.captions import NO_GRAPHS
 from convzoo.inspect.blocks_drawn.maps import pixel_weights
 
 # LeCun et al., Table I: the X of each row, a map of S2.
@@ -149,6 +149,6 @@ def test_weight_map_is_of_the_cells_beside_it():
         assert len(np.unique(near.reshape(-1, 4), axis=0)) >= 3
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", NO_GRAPHS)
 def test_pictures_keep_texts_apart(name):
     assert_tidy(plot_block(name).figure)

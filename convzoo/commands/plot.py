@@ -12,12 +12,12 @@ from convzoo.catalog import CATALOG
 from convzoo.commands.errors import misuse, reported
 from convzoo.commands.models import check_model, structure
 from convzoo.commands.options import LEVELS, OneOf, shape_option, variant_option
-from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
+from convzoo.inspect.blocks_drawn.captions import BLOCKS, NO_GRAPHS
 from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 from convzoo.terminal import quiet_keras
 
 if TYPE_CHECKING:
-    from convzoo.inspect.plot import Level
+    from convzoo.inspect.graph import Level
 
 Shape = tuple[int, int, int]
 KINDS = ("graph", "architecture", "block", "zoo")
@@ -60,7 +60,7 @@ def plot_command(
     _check(kind, name, level, {"--variant": variant, "--input-shape": input_shape})
     if kind not in ("block", "zoo"):
         check_model(str(name), variant)
-    is_graph = kind == "graph" or (kind == "block" and name not in TABLES)
+    is_graph = kind == "graph" or (kind == "block" and name not in NO_GRAPHS)
     with reported():
         file = drawing_file(
             f"{_stem(kind, name)}.svg" if output is None else output,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from convzoo.arguments import as_int, one_of, require, whole_number
-from convzoo.inspect.blocks_drawn.captions import BLOCKS, TABLES
+from convzoo.inspect.blocks_drawn.captions import BLOCKS, NO_GRAPHS
 from convzoo.inspect.formats import PICTURES, SUFFIXES, drawing_file
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def plot_block(
     _check(block, to_file, input_shape, arguments)
     whole_number("dpi", dpi)
     figure: BlockFigure | Picture
-    if isinstance(block, str) and block in TABLES:
+    if isinstance(block, str) and block in NO_GRAPHS:
         from convzoo.inspect.blocks_drawn.tables import picture  # noqa: PLC0415
 
         figure = picture(block, dpi)
@@ -114,7 +114,7 @@ def _check(
             f"names: {', '.join(BLOCKS)}."
         )
     if to_file is not None:
-        drawing_file(to_file, PICTURES if block in TABLES else SUFFIXES)
+        drawing_file(to_file, PICTURES if block in NO_GRAPHS else SUFFIXES)
 
 
 def _shapes(input_shape: Any) -> list[tuple[int | None, ...]]:

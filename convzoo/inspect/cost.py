@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from convzoo.calls import Network, Shape, bare, network
+from convzoo.calls import TRANSPOSED, Network, Shape, bare, network
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,
@@ -18,11 +18,6 @@ CONVOLUTIONS = (
     keras.layers.DepthwiseConv2D,
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
-)
-TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
 )
 
 # Weights that are multiplied with the map at every position.

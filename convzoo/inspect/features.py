@@ -22,6 +22,7 @@ from convzoo.pretrained.images import Images, Recipe, prepare
 from convzoo.pretrained.records import find_for, list_weights
 
 _BATCH = 32
+_PICTURED = (1, 3)  # channels of pictures
 _RESCALING = "image_rescaling"  # the layer of include_preprocessing=True
 
 
@@ -73,7 +74,7 @@ def feature_extractor(
     missing = [stride for stride in wanted if stride not in tapped]
     if missing:
         has = ", ".join(map(str, tapped)) or "none"
-        inner = [c.layer.name for c in net.calls.values() if _has_maps(c.layer)]
+        inner = [c.layer.name for c in net.calls.values() if has_maps(c.layer)]
         hint = [
             f"; for those inside {name!r} give model.get_layer({name!r})"
             for name in inner[:1]
@@ -123,8 +124,8 @@ def feature_maps(
     names: list[Any] = list(layer) if several else [layer]
     require(bool(names), "layer=[] names no layer: give at least one.")
     for name in names:
-        known_layer(name, model, net)
-    has_weights(model)
+        require_layer(name, model, net)
+    require_weights(model)
     batch = batch_of(model, images)
     # Outputs are numbered, since a name such as "conv#2" may not name an output.
     inner = _submodel(model, {f"m{i}": name for i, name in enumerate(names)}, "maps")
@@ -145,11 +146,12 @@ def batch_of(model: keras.Model, images: Images) -> NDArray[Any]:
 
     Args:
         model: A functional model with one image as input.
-        images: Where the model was built with published weights or with
-            ``include_preprocessing=True``: a path, a PIL image, an array of 0 to 255 or
-            a list of those. Without published weights the shorter side is resized to
-            the input's (longer) side and the centre cut out. Other models get arrays as
-            they read them, (n, height, width, channels) or one image.
+        images: Where the model was built with published weights, or with
+            ``include_preprocessing=True`` for a size and 1 or 3 channels: a path, a PIL
+            image, an array of 0 to 255 or a list of those. Without published weights
+            the shorter side is resized to the input's (longer) side and the centre cut
+            out. Other models get arrays as they read them, (n, height, width, channels)
+            or one image.
 
     Raises:
         ImageError: If an image cannot be used.
@@ -176,15 +178,14 @@ def pixels(model: keras.Model, images: Images) -> NDArray[np.uint8]:
     recipe = _recipe(model, shape)
     if recipe is None:
         raise ValueError(
-            f"Model {model.name!r} was built without published weights and without "
-            "include_preprocessing=True, so how it sees images is not known: fit them "
-            "to its input."
+            f"{_unprepared(model, shape)}, so how it sees images is not known: fit "
+            "them to its input."
         )
     fitted = prepare(images, recipe, size=_size(shape, recipe), normalise=False)
     return fitted.astype(np.uint8)
 
 
-def known_layer(name: str, model: keras.Model, net: Network) -> None:
+def require_layer(name: str, model: keras.Model, net: Network) -> None:
     """Raise a ValueError that names the layers, unless the model has this one."""
     require(
         isinstance(name, str),
@@ -211,7 +212,7 @@ def known_layer(name: str, model: keras.Model, net: Network) -> None:
     )
 
 
-def has_weights(model: keras.Model) -> None:
+def require_weights(model: keras.Model) -> None:
     """Raise a ValueError if the variables of a model have no values."""
     require(
         not any(map(awaits, model.weights)),
@@ -253,7 +254,7 @@ def _tapped(model: keras.Model, net: Network) -> dict[int, str]:
     return dict(sorted(ends.items()))
 
 
-def _has_maps(layer: Any) -> bool:
+def has_maps(layer: Any) -> bool:
     """Say whether a layer is a model with maps inside."""
     found = calls.graph_of(layer)
     return found is not None and any(len(s) == 4 for s in found.shapes.values())
@@ -321,7 +322,20 @@ def _recipe(
         return None
     side = max(height, width)
     whole = _Whole((height, width, channels), resize=side, crop=side)
-    return whole if channels in {1, 3} else None
+    return whole if channels in _PICTURED else None
+
+
+def _unprepared(model: keras.Model, shape: tuple[int | None, int | None, int]) -> str:
+    """Say why it is not known how a model's images are prepared."""
+    if not _rescales(model):
+        cause = (
+            "was built without published weights and without include_preprocessing=True"
+        )
+    elif shape[2] in _PICTURED:
+        cause = "reads maps of no fixed size"
+    else:
+        cause = f"reads maps of {shape[2]} channels, not pictures"
+    return f"Model {model.name!r} {cause}"
 
 
 def _size(shape: tuple[int | None, int | None, int], recipe: Recipe) -> tuple[int, int]:
@@ -338,9 +352,8 @@ def _checked(
     array = _array(images)
     if array is None:
         raise ValueError(
-            f"Model {model.name!r} was built without published weights and without "
-            "include_preprocessing=True, so images must be an array as it reads them, "
-            f"(n, {form}), found {type(images).__name__}."
+            f"{_unprepared(model, shape)}, so images must be an array as it reads "
+            f"them, (n, {form}), found {type(images).__name__}."
         )
     batch = array[np.newaxis] if array.ndim == 3 else array
     require(
@@ -365,7 +378,7 @@ def _checked(
         "a float dtype.",
     )
     require(
-        batch.dtype.kind == "f" or (normalises and batch.dtype.kind in "iu"),
+        batch.dtype.kind == "f" or normalises,
         f"images of dtype {batch.dtype} are not normalised, and model {model.name!r} "
         "has no preprocessing inside: give floats, normalised as in its training.",
     )

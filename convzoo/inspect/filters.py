@@ -15,7 +15,7 @@ from convzoo import calls
 from convzoo.arguments import require
 from convzoo.deferred import awaits
 from convzoo.inspect import looks
-from convzoo.inspect.features import known_layer
+from convzoo.inspect.features import require_layer
 from convzoo.inspect.operations import kind, operation
 from convzoo.inspect.picture import Picture, style, width_of
 
@@ -47,7 +47,7 @@ def plot_filters(model: keras.Model, layer: str | None = None) -> Picture:
     net = calls.network(model)
     kernels = _kernels(net)
     if layer is not None:
-        known_layer(layer, model, net)
+        require_layer(layer, model, net)
     if not kernels or layer not in {None, *kernels}:
         raise ValueError(
             f"layer={layer!r} has no kernels to draw; the 2D convolutions of model "

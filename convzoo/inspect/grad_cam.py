@@ -20,7 +20,7 @@ from convzoo import calls
 from convzoo.arguments import require
 from convzoo.calls import Network, Tensor
 from convzoo.deferred import deep_graphs
-from convzoo.inspect.features import batch_of, has_weights, known_layer
+from convzoo.inspect.features import batch_of, has_maps, require_layer, require_weights
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images
 
@@ -85,7 +85,7 @@ def grad_cam(
     tensor, end = _main(model, net)
     target = _last_map(model, net, end) if layer is None else layer
     _check_layer(target, model, net, end)
-    has_weights(model)
+    require_weights(model)
     batch = batch_of(model, images)
     wanted = _classes(class_index, len(batch), tensor.shape[1])
     classifier = _to_logits(model, net, tensor, end, target)
@@ -130,8 +130,7 @@ def _last_map(model: keras.Model, net: Network, end: Tensor) -> str:
             if _is_learned(net, name):
                 return name
             break
-        inner = calls.graph_of(layer) if len(shape) == 2 else None
-        if inner and any(len(shape) == 4 for shape in inner.shapes.values()):
+        if len(shape) == 2 and has_maps(layer):
             raise ValueError(
                 f"The maps of model {model.name!r} stand inside its layer {name!r}, "
                 "itself a model that counts as one layer: give "
@@ -155,7 +154,7 @@ def _is_learned(net: Network, name: str) -> bool:
 
 
 def _check_layer(name: str, model: keras.Model, net: Network, end: Tensor) -> None:
-    known_layer(name, model, net)
+    require_layer(name, model, net)
     require(
         f"{name}#2" not in net.calls and net.calls[name].layer.name == name,
         f"layer={name!r} is called more than once in model {model.name!r}, so its maps "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import keras
 
@@ -13,6 +13,7 @@ from convzoo.inspect import operations
 from convzoo.inspect.lines import gist_of, lines_of, texts_of
 from convzoo.inspect.partition import groups, wiring
 
+Level = Literal["stage", "block", "layer"]
 LEVELS = ("stage", "block", "layer")
 COPIED, CROPPED, ADDED = "skip connection", "copy and crop", "residual connection"
 SKIPS = (COPIED, CROPPED, ADDED)

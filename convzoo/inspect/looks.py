@@ -1,10 +1,14 @@
-"""The font, sizes and colours of all figures; `KINDS` has those of operations."""
+"""Sizes and colours that figures share, and the font of those in the DOT language.
+
+`KINDS` of `operations` has the colours of operations.
+"""
 
 FONT = "Helvetica"
 TITLE_SIZE, TEXT_SIZE, LABEL_SIZE = 12, 11, 10  # points
 BORDER, SKIP, LABEL = "#5f6b76", "#8a5a00", "#37474f"
 SIDE_HEAD = "#6a3d9a"
 FRAME, FRAME_FILL = "#b0bec5", "#f6f8f9"
+GRID = "#e3e7ea"
 
 # Attributes of every diagram in the DOT language.
 GRAPH = {"fontname": FONT, "fontsize": str(TEXT_SIZE), "pad": "0.15", "labelloc": "t"}

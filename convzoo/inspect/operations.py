@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -90,7 +90,7 @@ def main_kind(kinds: Iterable[str]) -> str:
 
 _KIND_OF = (
     (r"^InputLayer$", "input"),
-    (r"Conv\d?D?Transpose|Conv\dDTranspose", "transposed convolution"),
+    (r"Conv\d?D?Transpose", "transposed convolution"),
     (r"^UpSampling", "upsampling"),
     (r"^(Separable|Depthwise)Conv", "separable convolution"),
     (r"Conv(?!ert)", "convolution"),
@@ -142,7 +142,7 @@ def fused(layer: Any) -> tuple[str, ...]:
     if type(layer).__name__ == "TimeDistributed":
         layer = layer.layer
     activation = getattr(layer, "activation", None)
-    if type(layer).__name__ in ("Activation", "ReLU") or activation is None:
+    if type(layer).__name__ == "Activation" or activation is None:
         return ()
     called = _activation(activation)
     return () if called == "linear" else (called,)
@@ -195,9 +195,9 @@ def shape_text(shape: Shape) -> str:
     return " x ".join(sides) or "scalar"
 
 
-def _size(sides: Any) -> str:
+def _size(sides: Sequence[int]) -> str:
     """Write a window: ``3x3``; in one dimension ``3``."""
-    return "x".join(map(str, sides)) if isinstance(sides, (tuple, list)) else str(sides)
+    return "x".join(map(str, sides))
 
 
 def _stride(strides: Any) -> str:
@@ -266,16 +266,10 @@ def _relu(layer: Any) -> str:
 
 def _padding(layer: Any) -> str:
     pairs = [
-        pair if isinstance(pair, (tuple, list)) else (pair,) for pair in _pad(layer)
+        pair if isinstance(pair, (tuple, list)) else (pair,) for pair in layer.padding
     ]
     sides = sorted({side for pair in pairs for side in pair})
     return "pad " + "-".join(str(side) for side in sides)
-
-
-def _pad(layer: Any) -> Any:
-    return (
-        layer.padding if isinstance(layer.padding, (tuple, list)) else (layer.padding,)
-    )
 
 
 def _words(layer: Any) -> str:

@@ -244,7 +244,7 @@ def _draw_curves(
     axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e3e7ea")
+    axes.grid(axis="y", color=looks.GRID)
     if f"val_{name}" in curves:
         axes.legend(frameon=False)
 

@@ -17,10 +17,9 @@ from convzoo.arguments import one_of, whole_number
 from convzoo.inspect import matplotlib_graph, rendering
 from convzoo.inspect.dot import dot_text
 from convzoo.inspect.formats import SUFFIXES, drawing_file, write
-from convzoo.inspect.graph import LEVELS, Graph, model_graph
+from convzoo.inspect.graph import LEVELS, Graph, Level, model_graph
 from convzoo.inspect.picture import MOST_AREA, shown
 
-Level = Literal["stage", "block", "layer"]
 Rankdir = Literal["TB", "BT", "LR", "RL"]
 
 RANKDIRS = ("TB", "BT", "LR", "RL")
@@ -46,6 +45,7 @@ class Figure:
     show_layer_names: bool
     rankdir: str
     dpi: int
+    # Kinds of files that matplotlib had to draw.
     _plain: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property

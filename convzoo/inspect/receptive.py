@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import keras
 
 from convzoo.calls import (
+    TRANSPOSED,
+    UPSAMPLING,
     Network,
     Shape,
     bare,
@@ -23,16 +25,11 @@ from convzoo.calls import (
     scaled,
 )
 from convzoo.inspect import operations
-from convzoo.inspect.cost import CONVOLUTIONS, TRANSPOSED
+from convzoo.inspect.cost import CONVOLUTIONS
 from convzoo.layers import MatchSize, PaddedShortcut, SparseConv2D, Subsampling
 
 Size: TypeAlias = tuple[int, ...] | Literal["all"] | None
 
-_UPSAMPLING = (
-    keras.layers.UpSampling1D,
-    keras.layers.UpSampling2D,
-    keras.layers.UpSampling3D,
-)
 _SLIDING = (
     *CONVOLUTIONS,
     keras.layers.MaxPooling1D,
@@ -67,10 +64,9 @@ _WHOLE = (
 # Layers and operations, by the names of their classes, that mix no places.
 _POINTWISE_KINDS = ("normalization", "activation", "regularization")
 _POINTWISE = (
-    *("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract"),
+    *("Add", "Average", "Maximum", "Minimum", "Multiply", "Subtract", "TrueDivide"),
     *("Dense", "Identity", "Rescaling"),
     *("Abs", "Clip", "Divide", "Exp", "Log", "Negative", "Power", "Sqrt", "Square"),
-    *("Elu", "Gelu", "LeakyRelu", "Relu", "Relu6", "Silu", "TrueDivide"),
     *("Cast", "CustomScaleLayer", "LayerScale", "StochasticDepth"),
 )
 # On either side, places that an interpolation reads.
@@ -293,7 +289,7 @@ def _windows(
                 strict=True,
             )
         )
-    if isinstance(layer, _UPSAMPLING):
+    if isinstance(layer, UPSAMPLING):
         reach = _REACH.get(getattr(layer, "interpolation", "nearest"))
         return tuple(_upsampled(size, reach) for size in each(layer.size))
     if isinstance(layer, _PADDING):

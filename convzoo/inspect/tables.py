@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 from rich.console import Console, ConsoleOptions
@@ -17,12 +17,10 @@ from convzoo.calls import Shape, network
 from convzoo.catalog import CATALOG
 from convzoo.deferred import without_weights
 from convzoo.inspect.cost import call_macs, call_parameters, total
-from convzoo.inspect.graph import LEVELS, Node, network_graph
+from convzoo.inspect.graph import LEVELS, Level, Node, network_graph
 from convzoo.inspect.operations import shape_text
 from convzoo.inspect.receptive import Field, Size, call_fields
 from convzoo.terminal import Column, fitted, table_of
-
-Level = Literal["stage", "block", "layer"]
 
 # Title of each column, whether it holds numbers.
 _COLUMNS = (

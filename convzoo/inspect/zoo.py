@@ -30,8 +30,7 @@ _AREA = 26.0  # of a bubble for a million parameters, in square points
 _SIZES = (5, 25, 60, 140)  # millions of parameters in the legend
 _DOT = 2.0  # radius in points
 _GAIN = 0.02  # from which a later training gets its dot
-_GRID = "#e3e7ea"
-_TITLE, _TEXT, _NAME, _NOTE = 12, 11, 10, 8.5  # sizes of letters, in points
+_NOTE = 8.5  # size of letters, in points
 
 
 class Measured(NamedTuple):
@@ -160,12 +159,14 @@ def _prepare(axes: Axes, zoo: Sequence[Measured]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda cost, _: f"{cost:g}"))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g} %"))
-    axes.set_xlabel("multiply-accumulates of one image, in billions", fontsize=_TEXT)
-    axes.set_ylabel("top-1 accuracy on ImageNet", fontsize=_TEXT)
+    axes.set_xlabel(
+        "multiply-accumulates of one image, in billions", fontsize=looks.TEXT_SIZE
+    )
+    axes.set_ylabel("top-1 accuracy on ImageNet", fontsize=looks.TEXT_SIZE)
     title = "Accuracy, cost and size"
-    axes.set_title(title, fontsize=_TITLE, fontweight="bold", loc="left")
+    axes.set_title(title, fontsize=looks.TITLE_SIZE, fontweight="bold", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=_GRID)
+    axes.grid(color=looks.GRID)
     axes.set_axisbelow(True)
 
 
@@ -215,8 +216,8 @@ def _add_legend(axes: Axes, title: str, keys: list[Line2D], top: float) -> None:
         borderaxespad=0,
         handlelength=1,
         labelspacing=0.6,
-        fontsize=_NAME,
-        title_fontproperties={"size": _NAME, "weight": "bold"},
+        fontsize=looks.LABEL_SIZE,
+        title_fontproperties={"size": looks.LABEL_SIZE, "weight": "bold"},
         alignment="left",
         frameon=False,
     )
@@ -228,7 +229,9 @@ def _add_sizes(axes: Axes) -> None:
     widest = math.sqrt(_AREA * max(_SIZES))
     box = axes.inset_axes((1.02, 0.4, 0.185, 0.19))
     box.set_axis_off()
-    box.set_title("Parameters", fontsize=_NAME, fontweight="bold", loc="left")
+    box.set_title(
+        "Parameters", fontsize=looks.LABEL_SIZE, fontweight="bold", loc="left"
+    )
     inset = box.get_window_extent().transformed(_to_points(axes))
     box.set_xlim(-1, inset.width - 1)
     box.set_ylim(-1, inset.height - 1)
@@ -239,13 +242,15 @@ def _add_sizes(axes: Axes) -> None:
         box.plot(
             [widest / 2, widest + 8], [width, width], color=looks.BORDER, linewidth=0.6
         )
-        box.text(widest + 11, width, f"{size} M", fontsize=_NAME, va="center")
+        box.text(
+            widest + 11, width, f"{size} M", fontsize=looks.LABEL_SIZE, va="center"
+        )
 
 
 def _add_names(axes: Axes, zoo: Sequence[Measured]) -> None:
     """Name bubbles and dots, each where its name is clear of everything else."""
     named: list[tuple[Record, str, float]] = [
-        *((one.usual, one.usual.model, _NAME) for one in zoo),
+        *((one.usual, one.usual.model, looks.LABEL_SIZE) for one in zoo),
         *((one.best, _training(one.best), _NOTE) for one in zoo if one.best),
     ]
     discs = [_disc(axes, record) for record, _, _ in named]

@@ -107,14 +107,12 @@ class Page:
         y: float,
         lines: Sequence[str],
         *,
-        size: float = SMALL,
-        colour: str = INK,
         ha: str = "center",
     ) -> float:
         """Write lines downwards from the top ``y``; return where they end."""
         for line in lines:
-            self.text(x, y + size * LEADING / 2, line, size=size, colour=colour, ha=ha)
-            y += size * LEADING
+            self.text(x, y + SMALL * LEADING / 2, line, ha=ha)
+            y += SMALL * LEADING
         return y
 
     def box(
@@ -125,7 +123,6 @@ class Page:
         height: float,
         colour: str,
         *,
-        edge: str = looks.BORDER,
         corner: float = 0.0,
         zorder: float = 2,
         kind: str = "box",
@@ -140,7 +137,7 @@ class Page:
                 height,
                 boxstyle=style,
                 facecolor=colour,
-                edgecolor=edge,
+                edgecolor=looks.BORDER,
                 linewidth=0.8,
                 zorder=zorder,
                 label=kind,
@@ -235,7 +232,7 @@ class Page:
             )
         )
 
-    def picture(self) -> Figure:
+    def figure(self) -> Figure:
         """Return the figure, cut to what is drawn and at most a page large."""
         width = self.right - self.left + 2 * _MARGIN
         height = self.bottom - self.top + 2 * _MARGIN

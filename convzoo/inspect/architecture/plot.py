@@ -28,7 +28,7 @@ def plot_architecture(
     """Draw a whole network on one page, in the manner of its paper.
 
     All that is drawn is read from the model: shapes, operations, connections. Its
-    structure, and for some the names of its layers, choose the layout:
+    structure, and for some the names of its layers or its builder, choose the layout:
 
     - a network that goes down and up again: U-Net's U (arXiv:1505.04597, Figure 1);
     - LeNet-5: stacks of maps (LeCun et al. 1998, Figure 2);
@@ -62,7 +62,7 @@ def plot_architecture(
     with style():
         page = _layout(reading)(reading)
         draw_title(page, reading.name)
-        picture = Picture(page.picture())
+        picture = Picture(page.figure())
     if to_file is not None:
         picture.save(to_file)
     return picture

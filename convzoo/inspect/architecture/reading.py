@@ -196,7 +196,6 @@ def _silent(net: Network, call: Call) -> bool:
 def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
     """Return the units, and for each call those that its outputs come from."""
     strides = calls.strides(net)
-    shapes = {tensor.call: net.output_of(tensor.call) for tensor in net.shapes}
     units: list[Unit] = []
     homes: dict[str, tuple[int, ...]] = {}
     read_once = {name for name, readers in net.readers.items() if len(readers) == 1}
@@ -218,7 +217,7 @@ def _units(net: Network) -> tuple[list[Unit], dict[str, tuple[int, ...]]]:
                 call.layer,
                 operations.kind(call.layer),
                 _text(call),
-                shapes.get(name) or tuple(call.layer.output.shape),
+                net.output_of(name),
                 operations.fused(call.layer),
                 strides[name],
                 tuple(dict.fromkeys(sources)),

@@ -221,8 +221,10 @@ def _legend(page: Page, reading: Reading, whole: Path) -> None:
     kinds = dict.fromkeys(step.kind for step in whole.steps)
     shortcuts = dict.fromkeys(step.shortcut for step in whole.steps if step.shortcut)
     lines = [
-        Line(kind if kind == "concatenation" else f"{kind} shortcut", dashes=dashes)
+        Line(
+            kind if kind == "concatenation" else f"{kind} shortcut",
+            dashes=_DASHES[kind],
+        )
         for kind in shortcuts
-        if (dashes := _DASHES[kind])
     ]
     draw_legend(page, list(kinds), lines, "; ".join((_SCALE, *endings(reading))))

@@ -9,7 +9,7 @@ _CHOLLET = "Chollet 2016, arXiv:1610.02357"
 _HOWARD = "Howard et al. 2017, arXiv:1704.04861"
 _RONNEBERGER = "Ronneberger et al. 2015, arXiv:1505.04597"
 
-TABLES = ("c3", "vgg", "overlap_tile", "weight_map")  # tables and maps, not graphs
+NO_GRAPHS = ("c3", "vgg", "overlap_tile", "weight_map")  # tables and maps
 
 # Name: "title: source" or "title: source; remark".
 BLOCKS = {

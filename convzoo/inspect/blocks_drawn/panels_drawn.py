@@ -18,6 +18,7 @@ from convzoo.inspect.blocks_drawn.dot import (
     edge_text,
     is_dotted,
 )
+from convzoo.inspect.curves import Way, curve
 from convzoo.inspect.graph import Edge, Graph, Node
 from convzoo.inspect.layered import Item, Layout, Link, Point, layout
 from convzoo.inspect.operations import KINDS
@@ -193,14 +194,9 @@ def _points(
 def _draw_edge(
     axes: Axes, edge: Edge, points: Sequence[Point], *, dotted: bool
 ) -> None:
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for (x1, y1), (x2, y2) in pairwise(points):
-        middle = (y1 + y2) / 2
-        vertices += [(x1, middle), (x2, middle), (x2, y2)]
-        codes += [Path.CURVE4] * 3
     axes.add_patch(
         FancyArrowPatch(
-            path=Path(vertices, codes),
+            path=Path(*curve(Way(list(points), leaves=False, enters=False))),
             arrowstyle="-|>",
             mutation_scale=11,
             shrinkA=0,

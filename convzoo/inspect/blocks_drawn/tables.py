@@ -1,4 +1,4 @@
-"""Figures of the papers that are tables: C3's links and VGG's columns."""
+"""Figures of the papers that are no graphs: C3's links, VGG's columns, U-Net's maps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DOT = "#1565c0"
 
 
 def picture(name: str, dpi: int) -> Picture:
-    """Draw one of `TABLES`.
+    """Draw one of `NO_GRAPHS`.
 
     Args:
         name: Which.
