@@ -87,12 +87,12 @@ __all__ = [*_HOMES, "blocks"]  # noqa: PLE0604  (strings, listed once above)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "blocks":
-        return importlib.import_module("convzoo.blocks")
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'convzoo' has no attribute {name!r}")
     with collector_paused():  # most of them import Keras
-        module = importlib.import_module(f"convzoo.{_HOMES[name]}")
+        module = importlib.import_module(f"convzoo.{_HOMES.get(name, name)}")
+    if name == "blocks":
+        return module
     value = getattr(module, name)
     globals()[name] = value
     return value

@@ -88,7 +88,7 @@ def test_a_model_inside_the_file_is_read_flat(tmp_path):
     other = tiny(activation=None)
     for name in FORMATS[1:]:
         load_weights(randomised(other), saved(nested, tmp_path / name))
-        assert difference(answers(nested), answers(other)) < 1e-5
+        assert difference(answers(nested), answers(other)) < 1e-6
 
 
 def test_half_precision_is_kept_and_widened(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -20,6 +20,8 @@ from convzoo.deferred import awaits, deep_graphs
 from convzoo.inspect.operations import kind
 from convzoo.pretrained.images import Images, Recipe, prepare
 from convzoo.pretrained.records import find_for, list_weights
+
+_ImageShape: TypeAlias = tuple[int | None, int | None, int]
 
 _BATCH = 32
 _PICTURED = (1, 3)  # channels of pictures
@@ -112,8 +114,8 @@ def feature_maps(
     Raises:
         ImageError: If an image cannot be used.
         TypeError: If ``model`` has no graph of layers.
-        ValueError: If a layer is not known (the message names those most like it), the
-            arrays do not fit the model, or it was built without weights.
+        ValueError: If a layer is not known (the message lists them), the arrays do not
+            fit the model, or it was built without weights.
 
     Example:
         >>> feature_maps(lenet(), np.zeros((1, 32, 32, 1), "float32"), "c3").shape
@@ -147,11 +149,11 @@ def batch_of(model: keras.Model, images: Images) -> NDArray[Any]:
     Args:
         model: A functional model with one image as input.
         images: Where the model was built with published weights, or with
-            ``include_preprocessing=True`` for a size and 1 or 3 channels: a path, a PIL
-            image, an array of 0 to 255 or a list of those. Without published weights
-            the shorter side is resized to the input's (longer) side and the centre cut
-            out. Other models get arrays as they read them, (n, height, width, channels)
-            or one image.
+            ``include_preprocessing=True`` for a fixed size and 1 or 3 channels: a path,
+            a PIL image, an array of 0 to 255 or a list of those. Without published
+            weights the shorter side is resized to the input's (longer) side and the
+            centre cut out. Other models get arrays as they read them, (n, height,
+            width, channels) or one image.
 
     Raises:
         ImageError: If an image cannot be used.
@@ -283,7 +285,7 @@ def _joined(tensors: list[keras.KerasTensor], name: str) -> keras.KerasTensor:
     return keras.layers.Concatenate(name=f"{name.replace('#', '_')}_concat")(tensors)
 
 
-def _image_shape(model: keras.Model) -> tuple[int | None, int | None, int]:
+def _image_shape(model: keras.Model) -> _ImageShape:
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     require(
         len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] is not None,
@@ -308,9 +310,7 @@ def _rescales(model: keras.Model) -> bool:
     return any(layer.name == _RESCALING for layer in model.layers)
 
 
-def _recipe(
-    model: keras.Model, shape: tuple[int | None, int | None, int]
-) -> Recipe | None:
+def _recipe(model: keras.Model, shape: _ImageShape) -> Recipe | None:
     """Return how a model's images are prepared, as far as it is known."""
     origin = getattr(model, "origin", None)
     if origin is not None and origin.weights in list_weights(origin.builder):
@@ -325,7 +325,7 @@ def _recipe(
     return whole if channels in _PICTURED else None
 
 
-def _unprepared(model: keras.Model, shape: tuple[int | None, int | None, int]) -> str:
+def _unprepared(model: keras.Model, shape: _ImageShape) -> str:
     """Say why it is not known how a model's images are prepared."""
     if not _rescales(model):
         cause = (
@@ -338,14 +338,12 @@ def _unprepared(model: keras.Model, shape: tuple[int | None, int | None, int]) -
     return f"Model {model.name!r} {cause}"
 
 
-def _size(shape: tuple[int | None, int | None, int], recipe: Recipe) -> tuple[int, int]:
+def _size(shape: _ImageShape, recipe: Recipe) -> tuple[int, int]:
     height, width, _ = recipe.input_shape
     return shape[0] or height, shape[1] or width
 
 
-def _checked(
-    model: keras.Model, images: Any, shape: tuple[int | None, int | None, int]
-) -> NDArray[Any]:
+def _checked(model: keras.Model, images: Any, shape: _ImageShape) -> NDArray[Any]:
     """Return arrays that a model reads as they are, once they are seen to fit it."""
     sides = ("any height", "any width", "")
     form = ", ".join(str(side or word) for side, word in zip(shape, sides, strict=True))

@@ -102,12 +102,7 @@ class Page:
         self._sizes.append((drawn, size))
 
     def lines(
-        self,
-        x: float,
-        y: float,
-        lines: Sequence[str],
-        *,
-        ha: str = "center",
+        self, x: float, y: float, lines: Sequence[str], *, ha: str = "center"
     ) -> float:
         """Write lines downwards from the top ``y``; return where they end."""
         for line in lines:
